@@ -1,0 +1,277 @@
+"""The engine: carries gradients from the outputs back to the leaves.
+
+1. `_reachable` walks the graph once: which nodes there are, and how many edges enter each leaf.
+2. `run` visits the nodes newest first. An older node never feeds a newer one, so when a node's turn
+   comes its gradient is complete. A leaf has no turn: it is served the moment the last edge into it
+   has delivered, so the last layers' gradients are ready first, which is what overlapping
+   communication with backward lives on.
+A node's saved values are dropped as soon as it has run. No recursion anywhere: a chain of a million
+operations needs no deeper stack than a chain of one.
+PyTorch: torch/csrc/autograd/engine.cpp.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, wrap
+from .grad_mode import mode
+from .graph import AccumulateGrad, Node, Output, edge_of
+
+_by_age = attrgetter("sequence")
+
+
+def _reachable(roots: list[Node]) -> tuple[list[Node], Counter[Node]]:
+    """All nodes that `roots` lead to, oldest first, and the number of edges into each leaf."""
+    stack = [node for node in roots if not _is_leaf(node)]
+    seen = set(stack)
+    uses = Counter(roots)  # a root's starting gradient counts as an edge
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None:
+                if _is_leaf(edge):
+                    uses[edge] += 1
+                elif edge not in seen:
+                    seen.add(edge)
+                    stack.append(edge)
+    return sorted(seen, key=_by_age), uses
+
+
+def _leading_to(targets, nodes: list[Node]) -> set[Node]:
+    """`targets` and those of `nodes` (oldest first) from which one of them can be reached."""
+    leading = set(targets)
+    for node in nodes:
+        if not leading.isdisjoint(node.edges):
+            leading.add(node)
+    return leading
+
+
+class _Pass:
+    """One backward pass. `pending` maps a node to the sum of the gradients that have arrived."""
+
+    def __init__(self, roots, keep_graph, create_graph, captured):
+        self.keep_graph = keep_graph
+        self.create_graph = create_graph
+        self.pending: dict = {}
+        self.arrived: dict | None = None if captured is None else dict.fromkeys(captured)
+        self.nodes, self.uses = _reachable([node for node, _ in roots])
+        self.leading = None if captured is None else _leading_to(captured, self.nodes)
+        for node, grad in roots:
+            self.deliver(node, grad)
+
+    def run(self) -> None:
+        nodes, pending, leading = self.nodes, self.pending, self.leading
+        while nodes:
+            node = nodes.pop()
+            grad = pending.pop(node, None)
+            edges = node.edges
+            if grad is None or (leading is not None and node not in leading):
+                results = [None] * len(edges)  # nothing comes from here, but leaves must not wait
+            elif type(node) is Output:
+                grad = self.intercept(node, grad)
+                slots = pending.setdefault(node.source, [None] * node.source.n_outputs)
+                slots[node.number] = grad
+                continue
+            else:
+                if node.hooks is not None or self.arrived is not None:
+                    grad = self.intercept(node, grad)
+                if leading is None:
+                    wanted = [edge is not None for edge in edges]
+                else:
+                    wanted = [edge in leading for edge in edges]
+                results = node.backward(grad, wanted, self.create_graph)
+                if not self.keep_graph:
+                    node.release()
+            for edge, result in zip(edges, results, strict=True):
+                if edge is not None:
+                    # Passed on unchanged, it goes as a view: its `base` says it has other holders.
+                    self.deliver(edge, grad.view() if result is grad and _is_leaf(edge) else result)
+
+    def deliver(self, edge: Node, grad) -> None:
+        """Add `grad` (None: no gradient) to what has arrived at `edge`."""
+        if grad is not None:
+            if grad.shape != edge.shape:
+                grad = _undo_broadcast(grad, edge)
+            if not self.create_graph and grad.dtype != edge.dtype:
+                grad = grad.astype(edge.dtype)
+            arrived = self.pending.get(edge)
+            self.pending[edge] = grad if arrived is None else arrived + grad
+        if _is_leaf(edge):
+            self.uses[edge] -= 1
+            if self.uses[edge] == 0 and (grad := self.pending.pop(edge, None)) is not None:
+                grad = self.intercept(edge, grad)
+                if self.arrived is None:
+                    edge.accumulate(grad, self.create_graph)
+
+    def intercept(self, node: Node, grad):
+        """Show a complete gradient to the hooks, which may replace it, and keep it if captured."""
+        for hook in list((node.hooks or {}).values()):
+            replacement = hook(grad if self.create_graph else wrap(grad))
+            if replacement is not None:
+                grad = replacement if self.create_graph else replacement.array.view()
+        if self.arrived is not None and node in self.arrived:
+            self.arrived[node] = grad
+        return grad
+
+
+def _is_leaf(node: Node) -> bool:
+    return type(node) is AccumulateGrad
+
+
+def _undo_broadcast(grad, edge: Node):
+    """Sum `grad` to the shape of the value that broadcasting had stretched.
+
+    The one place where broadcasting is undone, for every operation.
+    """
+    shape = edge.shape
+    added = len(grad.shape) - len(shape)
+    fits = added >= 0 and all(n in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True))
+    if not fits:
+        raise RuntimeError(
+            f"{edge.name()} got a gradient of shape {list(grad.shape)}, but the value it belongs "
+            f"to has shape {list(shape)}"
+        )
+    stretched = tuple(
+        i for i, m in enumerate(grad.shape) if i < added or (shape[i - added] == 1 and m != 1)
+    )
+    return np.sum(grad, axis=stretched, keepdims=True).reshape(shape)
+
+
+def run(
+    roots: list[tuple[Node, Any]],
+    *,
+    keep_graph: bool = False,
+    create_graph: bool = False,
+    captured: list[Node] | None = None,
+) -> list:
+    """Carry the gradients of `roots`, (node, gradient) pairs, through the graph.
+
+    Without `captured`, leaves' .grad is added to. With it, only the ways that lead to these nodes
+    are taken, no .grad is touched, and the gradients that arrive there are returned (None: none).
+    The gradients are Tensors with `create_graph` (then backward itself is recorded), else arrays.
+    """
+    before = mode.enabled
+    mode.enabled = create_graph
+    try:
+        backward = _Pass(roots, keep_graph, create_graph, captured)
+        backward.run()
+    finally:
+        mode.enabled = before
+    return [backward.arrived[node] for node in captured or ()]
+
+
+def backward(
+    tensors,
+    grad_tensors=None,
+    retain_graph=None,
+    create_graph=False,
+    grad_variables=None,
+    inputs=None,
+) -> None:
+    """Add the gradients of `tensors` to the .grad of the leaves they were computed from.
+
+    `tensors`: a Tensor or a sequence. `grad_tensors`: the gradient of something with respect to
+    each, of its shape; None is allowed for scalars. `retain_graph`: keep what was saved, for another
+    backward (default: `create_graph`). `create_graph`: record backward itself, for higher
+    derivatives. `inputs`: add to the .grad of these tensors alone.
+    Raises RuntimeError where no gradient is required or one is missing. Mirrors
+    torch.autograd.backward (torch/autograd/__init__.py).
+    """
+    tensors = _as_tuple(tensors)
+    roots = _roots(tensors, grad_tensors, create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        run(roots, keep_graph=keep, create_graph=create_graph)
+        return
+    inputs = _as_tuple(inputs)
+    if not inputs:
+        raise RuntimeError("'inputs' argument to backward cannot be empty.")
+    nodes = [_node_of_input(t) for t in inputs]
+    found = run(roots, keep_graph=keep, create_graph=create_graph, captured=nodes)
+    for tensor, node, grad in zip(inputs, nodes, found, strict=True):
+        if grad is None:
+            continue
+        leaf = node if isinstance(node, AccumulateGrad) else AccumulateGrad(tensor)
+        leaf.accumulate(grad, create_graph)
+
+
+def grad(
+    outputs,
+    inputs,
+    grad_outputs=None,
+    retain_graph=None,
+    create_graph=False,
+    only_inputs=True,
+    allow_unused=None,
+    is_grads_batched=False,
+    materialize_grads=False,
+) -> tuple:
+    """The gradients of `outputs` with respect to `inputs`, as a tuple; no .grad is touched.
+
+    Arguments as in `backward`. An input that the outputs do not depend on is an error, unless
+    `allow_unused` (then None) or `materialize_grads` (then zeros). Mirrors torch.autograd.grad.
+    """
+    if is_grads_batched:
+        raise NotImplementedError("autograd.grad: is_grads_batched needs vmap, which is not here")
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True"
+        )
+    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    roots = _roots(outputs, grad_outputs, create_graph)
+    nodes = [_node_of_input(t) for t in inputs]
+    keep = create_graph if retain_graph is None else retain_graph
+    found = run(roots, keep_graph=keep, create_graph=create_graph, captured=nodes)
+    results: list = []
+    for tensor, gradient in zip(inputs, found, strict=True):
+        if gradient is None and materialize_grads:
+            gradient = np.zeros(tensor.shape, tensor.array.dtype)
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                "allow_unused=True if this is the desired behavior."
+            )
+        if gradient is not None and not isinstance(gradient, Tensor):
+            gradient = wrap(gradient.copy() if gradient.base is not None else gradient)
+        results.append(gradient)
+    return tuple(results)
+
+
+def _roots(tensors, grads, create_graph: bool) -> list[tuple[Node, Any]]:
+    """The nodes where backward starts, each with its gradient."""
+    grads = [None] * len(tensors) if grads is None else _as_tuple(grads)
+    if len(grads) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
+    roots = []
+    for i, (tensor, grad) in enumerate(zip(tensors, grads, strict=True)):
+        node = edge_of(tensor)
+        if node is None:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+        if grad is None:
+            if tensor.array.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            grad = wrap(np.ones_like(tensor.array))
+        elif grad.shape != tensor.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {grad.shape} and "
+                f"output[{i}] has a shape of {tensor.shape}."
+            )
+        roots.append((node, grad if create_graph else grad.array.view()))
+    return roots
+
+
+def _node_of_input(tensor: Tensor) -> Node:
+    node = edge_of(tensor)
+    if node is None:
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
+    return node
+
+
+def _as_tuple(value) -> tuple:
+    return (value,) if isinstance(value, Tensor) else tuple(value)

@@ -1,0 +1,73 @@
+"""Whether operations are recorded. PyTorch: torch/autograd/grad_mode.py.
+
+The switch belongs to the thread, as in PyTorch: a data thread under `no_grad` leaves the others be.
+"""
+
+import threading
+from contextlib import ContextDecorator
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on this thread are being recorded. Mirrors torch.is_grad_enabled."""
+    return mode.enabled
+
+
+class _Switch(ContextDecorator):
+    """Sets the mode for a `with` block or a decorated function, and puts it back afterwards."""
+
+    def __init__(self, enabled: bool):
+        self.enabled = enabled
+        self.previous: list[bool] = []  # a list, for one switch may be entered again inside itself
+
+    def __enter__(self):
+        self.previous.append(mode.enabled)
+        mode.enabled = self.enabled
+
+    def __exit__(self, *exception):
+        mode.enabled = self.previous.pop()
+
+
+class no_grad(_Switch):
+    """Nothing inside is recorded. Context manager and decorator. Mirrors torch.no_grad."""
+
+    def __init__(self, function=None):
+        super().__init__(False)
+        self.function = function  # `@no_grad` without parentheses works as well
+
+    def __new__(cls, function=None):
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class enable_grad(no_grad):
+    """Everything inside is recorded, also within `no_grad`. Mirrors torch.enable_grad."""
+
+    def __init__(self, function=None):
+        super().__init__(function)
+        self.enabled = True
+
+
+class set_grad_enabled(_Switch):
+    """Sets the mode at once; as a context manager, puts it back at the end.
+
+    Mirrors torch.set_grad_enabled.
+    """
+
+    def __init__(self, mode_enabled: bool):
+        super().__init__(bool(mode_enabled))
+        self.outer = mode.enabled
+        mode.enabled = self.enabled
+
+    def __call__(self, function):
+        mode.enabled = self.outer  # as a decorator it must not act before the function is called
+        return super().__call__(function)
+
+    def __enter__(self):
+        mode.enabled = self.enabled
+        self.previous.append(self.outer)

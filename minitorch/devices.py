@@ -1,0 +1,73 @@
+"""Where a tensor's memory is. PyTorch: c10/core/Device.h.
+
+Only the CPU exists so far; the names of CUDA devices are understood, so that a script that asks
+for one gets a sentence and not a surprise.
+"""
+
+from __future__ import annotations
+
+
+class device:
+    """A device such as "cpu" or "cuda:1". Mirrors torch.device.
+
+    Takes a string, a type and an index, or another device. Raises RuntimeError for an unknown type.
+    """
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: str | device | int, index: int | None = None):
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        elif isinstance(type, int):  # PyTorch: a bare number is an accelerator's
+            type, index = "cuda", type
+        elif ":" in type:
+            type, _, number = type.partition(":")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}:{number}'")
+            index = int(number)
+        if type not in ("cpu", "cuda", "meta"):
+            raise RuntimeError(
+                f"Expected one of cpu, cuda device type at start of device string: {type}"
+            )
+        self.type = type
+        self.index = index
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        if self.index is None:
+            return f"device(type='{self.type}')"
+        return f"device(type='{self.type}', index={self.index})"
+
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, device):
+            return NotImplemented
+        return self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self):
+        return device, (self.type, self.index)
+
+
+CPU = device("cpu")
+
+
+def check(where) -> device:
+    """`where` as a device that exists here; None is the CPU. Raises RuntimeError otherwise."""
+    if where is None:
+        return CPU
+    found = where if isinstance(where, device) else device(where)
+    if found.type != "cpu":
+        raise RuntimeError(
+            f"device '{found}' is not available: this version of minitorch computes on the CPU "
+            "only; use device='cpu', or choose by torch.cuda.is_available()"
+        )
+    return CPU
+
+
+def of(array) -> device:
+    """The device that holds an array."""
+    return CPU

@@ -1,0 +1,80 @@
+"""The operations: one file per family, every forward with its derivatives beside it.
+
+This file gives tensors Python's operators and the in-place forms, from one table each.
+Where to start reading: op.py says what an op is; elementwise.py is the largest table of them.
+"""
+
+import numpy as np
+
+from ..tensor import Tensor
+from . import convert, creation, elementwise, index, inplace, linalg, reduce, shape
+from .op import functions
+
+for alias, name in {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs",
+    "clip": "clamp", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
+    "greater_equal": "ge", "permute_copy": "permute",
+}.items():  # fmt: skip
+    functions[alias] = functions[name]
+    setattr(Tensor, alias, functions[name])
+del alias, name
+
+
+# Python's operators. The functions themselves are the methods: nothing stands between * and mul.
+_ARITHMETIC = {
+    "add": elementwise.add,
+    "sub": elementwise.sub,
+    "mul": elementwise.mul,
+    "truediv": elementwise.true_divide,
+    "floordiv": elementwise.floor_divide,
+    "mod": elementwise.remainder,
+    "pow": elementwise.pow,
+    "matmul": linalg.matmul,
+    "and": elementwise.bitwise_and,
+    "or": elementwise.bitwise_or,
+    "xor": elementwise.bitwise_xor,
+}
+
+
+def _reflected(function):
+    return lambda self, other: function(other, self)
+
+
+def _in_place(function):
+    return lambda self, other: inplace.update(self, function, other)
+
+
+for _name, _function in _ARITHMETIC.items():
+    setattr(Tensor, f"__{_name}__", _function)
+    setattr(Tensor, f"__r{_name}__", _reflected(_function))
+    setattr(Tensor, f"__i{_name}__", _in_place(_function))
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(Tensor, f"__{_name}__", functions[_name])
+
+
+def _equality(function):
+    """Tensors equal numbers and tensors element by element, and no other thing at all."""
+    known = (Tensor, int, float, complex, np.ndarray, np.generic)
+
+    def compare(self, other):
+        return function(self, other) if isinstance(other, known) else NotImplemented
+
+    return compare
+
+
+Tensor.__eq__, Tensor.__ne__ = _equality(elementwise.eq), _equality(elementwise.ne)
+Tensor.__neg__, Tensor.__abs__ = elementwise.neg, elementwise.abs
+Tensor.__invert__ = elementwise.bitwise_not
+Tensor.__pos__ = lambda self: self
+
+# The in-place forms, with the ufunc that can write straight into the memory where there is one.
+_IN_PLACE = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
+_IN_PLACE |= dict.fromkeys(("pow", "remainder", "neg", "abs", "sign", "reciprocal", "square"))
+_IN_PLACE |= dict.fromkeys(("floor", "ceil", "trunc", "round", "exp", "expm1", "log", "log1p"))
+_IN_PLACE |= dict.fromkeys(("sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmoid", "relu"))
+_IN_PLACE |= dict.fromkeys(("clamp", "masked_fill", "scatter_add", "tril", "triu", "addmm"))
+for _name, _ufunc in _IN_PLACE.items():
+    inplace.inplace(_name, _ufunc)
+for _name in ("add", "sub", "mul"):
+    setattr(Tensor, f"__i{_name}__", getattr(Tensor, _name + "_"))
+Tensor.__itruediv__, Tensor.clamp_min_ = Tensor.div_, lambda self, low: self.clamp_(min=low)

@@ -1,0 +1,175 @@
+"""The same values elsewhere: copied, as another type, on another device, outside of the graph.
+
+PyTorch: aten/src/ATen/native/TensorConversions.cpp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import devices, dtypes
+from ..autograd.grad_mode import mode
+from ..tensor import Tensor, wrap
+from . import inplace
+from .op import composite, functions, op, view_op
+
+
+@op
+def clone(input, *, memory_format=None):
+    return np.array(input, order="K")
+
+
+clone.derivatives(input=lambda grad: grad)
+
+
+@op(function=False, method=False)
+def _contiguous(input):
+    return np.array(input, order="C")
+
+
+_contiguous.derivatives(input=lambda grad: grad)
+
+
+@composite(is_function=False)
+def contiguous(input, memory_format=None):
+    """The tensor itself if its memory is in order, otherwise a copy that is."""
+    return input if input.array.flags.c_contiguous else _contiguous(input)
+
+
+@composite
+def detach(input):
+    """The same memory outside of the graph. In-place changes are still noticed by autograd."""
+    result = wrap(input.array)
+    result._storage = input._storage
+    return result
+
+
+@composite(is_function=False)
+def detach_(input):
+    """Take the tensor itself out of the graph: it becomes a leaf."""
+    input._node, input._requires_grad = None, False
+    return input
+
+
+@view_op(function=False, method=False)
+def alias(input):
+    return input[...]
+
+
+alias.derivatives(input=lambda grad: grad)
+
+
+@op(function=False, method=False)
+def to_copy(input, kind):
+    return input.astype(kind)
+
+
+to_copy.derivatives(input=lambda grad, input_dtype: to_copy(grad, input_dtype))
+
+
+@composite(method=False, is_function=False)
+def as_type(input, dtype: dtypes.dtype):
+    """`input` itself if it has this dtype, otherwise a converted copy."""
+    if input.array.dtype == dtype.numpy:
+        return input
+    if dtype.category < dtypes.FLOATING:  # no gradient comes back through integers
+        return wrap(input.array.astype(dtype.numpy))
+    return to_copy(input, dtype.numpy)
+
+
+@composite(is_function=False)
+def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+    """Converted to a dtype, a device or another tensor's both; itself if nothing changes.
+
+    to(dtype), to(device), to(device, dtype), to(other). Mirrors torch.Tensor.to.
+    """
+    for arg in args:
+        if isinstance(arg, dtypes.dtype):
+            dtype = arg
+        elif isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (str, devices.device)) or (
+            isinstance(arg, int) and not isinstance(arg, bool)
+        ):
+            device = arg
+    devices.check(device)
+    result = input if dtype is None else as_type(input, dtype)
+    return clone(input) if copy and result is input else result
+
+
+@composite(is_function=False)
+def type_as(input, other):
+    return to(input, other.dtype)
+
+
+@composite(is_function=False)
+def cpu(input, memory_format=None):
+    return to(input, "cpu")
+
+
+@composite(is_function=False)
+def cuda(input, device=None, non_blocking=False, memory_format=None):
+    return to(input, "cuda" if device is None else device)
+
+
+def _conversion(name: str, dtype: dtypes.dtype):
+    def convert(self, memory_format=None):
+        return as_type(self, dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"Converted to {dtype.name}."
+    setattr(Tensor, name, convert)
+
+
+for _name in ("bool", "short", "int", "long", "half", "float", "double"):
+    _conversion(_name, dtypes.ALIASES[_name])
+_conversion("bfloat16", dtypes.bfloat16)
+_conversion("byte", dtypes.uint8)
+_conversion("char", dtypes.int8)
+
+
+# In place
+
+
+def copy_(self, src, non_blocking=False):
+    """Overwrite the tensor with `src`, broadcast and converted. Mirrors torch.Tensor.copy_."""
+    if not isinstance(src, Tensor):
+        src = functions["as_tensor"](src)
+    if mode.enabled and (self._requires_grad or src._requires_grad):
+        return inplace.update(self, _replace, to(src, self.dtype))
+    inplace.check_writable(self, False)
+    if src.array.shape != self.array.shape and not inplace.other_fits(src.array, self.array):
+        raise RuntimeError(
+            f"The size of source {list(src.shape)} does not broadcast to {list(self.shape)}"
+        )
+    np.copyto(self.array, src.array, casting="unsafe")
+    self._storage.version += 1
+    return self
+
+
+@op(function=False, method=False)
+def _replace(input, src):
+    return np.array(np.broadcast_to(src, input.shape))
+
+
+_replace.derivatives(input=lambda grad: np.zeros_like(grad), src=lambda grad: grad)
+
+
+def fill_(self, value):
+    """Set every element to `value`. Mirrors torch.Tensor.fill_."""
+    if not isinstance(value, Tensor):
+        value = wrap(np.array(value))
+    elif value.ndim:
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
+            "dimensions."
+        )
+    return copy_(self, value)
+
+
+def zero_(self):
+    """Set every element to 0. Mirrors torch.Tensor.zero_."""
+    return fill_(self, 0)
+
+
+Tensor.copy_, Tensor.fill_, Tensor.zero_ = copy_, fill_, zero_

@@ -1,0 +1,32 @@
+"""Dimensions and shapes as users write them, brought to one form."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+
+def axes(dim, ndim: int) -> tuple[int, ...]:
+    """`dim` as a tuple of dimensions counted from the front; None and () mean all."""
+    if dim is None or dim == () or dim == []:
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    limit = max(ndim, 1)
+    for d in dims:
+        if not -limit <= d < limit:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], "
+                f"but got {d})"
+            )
+    found = tuple(d % limit for d in dims)
+    if len(set(found)) < len(found):
+        raise RuntimeError(f"dim {dim} appears multiple times in the list of dims")
+    return found[:ndim]
+
+
+def sizes(shape: tuple) -> tuple[int, ...]:
+    """view(2, 3), view((2, 3)) and view(size) all as (2, 3)."""
+    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, np.ndarray)):
+        shape = shape[0]
+    return tuple([operator.index(n) for n in shape])

@@ -1,0 +1,216 @@
+"""Taking elements by index, and the reverse: putting a gradient back where elements came from.
+
+x[1:3], x[None], x[..., 0] are views; x[[0, 2]], x[mask] copy. The derivative of taking is `unindex`,
+whose derivative is taking: that is why both are ops.
+PyTorch: torch/csrc/autograd/python_variable_indexing.cpp, aten/src/ATen/native/Indexing.cpp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+from ..autograd.grad_mode import mode
+from ..tensor import Tensor, wrap
+from . import errors, inplace
+from .dims import axes
+from .op import composite, functions, op, view_op, zeros
+
+_SIMPLE = (int, slice, type(None), type(Ellipsis))
+
+
+def _plain(index):
+    """`index` with arrays for Tensors and lists, and integers for 0-d integer ones."""
+    if isinstance(index, tuple):
+        return tuple([_plain(i) for i in index])
+    if isinstance(index, _SIMPLE):
+        if isinstance(index, slice):
+            if any(isinstance(n, Tensor) for n in (index.start, index.stop, index.step)):
+                parts = (index.start, index.stop, index.step)
+                index = slice(*[int(n) if isinstance(n, Tensor) else n for n in parts])
+            if index.step is not None and index.step <= 0:
+                raise ValueError("step must be greater than zero")
+        return index
+    if isinstance(index, Tensor):
+        index = index.array
+    elif isinstance(index, list):
+        index = np.array([i.array if isinstance(i, Tensor) else i for i in index])
+        index = index.astype(np.int64) if index.size == 0 else index
+    if isinstance(index, (np.ndarray, np.generic)):
+        if index.dtype.kind not in "biu":
+            raise IndexError(
+                "tensors used as indices must be long, int, byte or bool tensors, "
+                f"got {index.dtype}"
+            )
+        return int(index) if index.ndim == 0 and index.dtype.kind != "b" else index
+    return index
+
+
+def _is_basic(index) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(isinstance(i, _SIMPLE) and not isinstance(i, bool) for i in parts)
+
+
+@view_op(function=False, method=False)
+def getitem(input, index):
+    return input[index]
+
+
+getitem.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, input_shape))
+
+
+@op(function=False, method=False)
+def unindex(grad, index, shape):
+    """Zeros of `shape`, with `grad` added at `index`."""
+    out = np.zeros(shape, grad.dtype)
+    if _is_basic(index) or (isinstance(index, np.ndarray) and index.dtype.kind == "b"):
+        out[index] = grad  # no element is named twice
+    elif isinstance(index, np.ndarray) and grad.ndim > index.ndim:
+        rows = kernels.embedding_backward(grad, index % shape[0], shape[0], None)
+        out += rows.reshape(shape)
+    else:
+        np.add.at(out, index, grad)
+    return out
+
+
+functions["unindex"] = unindex
+unindex.derivatives(grad=lambda grad, index: grad[index])
+
+
+def _getitem(self, index):
+    return getitem(self, _plain(index))
+
+
+def _setitem(self, index, value):
+    """self[index] = value, followed by autograd."""
+    index = _plain(index)
+    if not isinstance(value, Tensor):
+        value = wrap(np.asarray(value, self.array.dtype))
+    tracked = mode.enabled and (self._requires_grad or value._requires_grad)
+    inplace.check_writable(self, tracked)
+    before = inplace.alias(self) if tracked else None
+    new = value.array
+    while new.ndim and new.shape[0] == 1 and new.ndim > self.array[index].ndim:
+        new = new[0]  # PyTorch drops leading dimensions of extent 1
+    try:
+        self.array[index] = new
+    except (ValueError, IndexError) as error:
+        if isinstance(error, IndexError):
+            raise errors.translate(error, put.op, [self]) from error
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+            f"indexing result of shape {list(self.array[index].shape)}"
+        ) from error
+    self._storage.version += 1
+    if before is not None:
+        out = wrap(self.array)
+        put.op.record((before, index, value.to(self.dtype), out), out)
+        inplace.move_in_graph(self, out._node)
+
+
+@op(function=False, method=False)
+def put(input, index, value):
+    """`input` with `value` at `index`."""
+    out = np.array(input)
+    out[index] = value
+    return out
+
+
+put.derivatives(
+    input=lambda grad, index: put(grad, index, 0), value=lambda grad, index: grad[index]
+)
+
+Tensor.__getitem__, Tensor.__setitem__ = _getitem, _setitem
+
+
+# Along one dimension
+
+
+@op
+def gather(input, dim, index, *, sparse_grad=False):
+    if input.ndim == 0 or index.ndim == 0:
+        return np.reshape(np.atleast_1d(input)[np.atleast_1d(index)], index.shape)
+    dim = axes(dim, input.ndim)[0]
+    return input[_grid(index, dim)]
+
+
+def _grid(index, dim: int) -> tuple:
+    """NumPy's index for "element index[i][j] of dimension dim, otherwise at i, j"."""
+    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid[dim] = index
+    return tuple(grid)
+
+
+gather.derivatives(
+    input=lambda grad, input_shape, dim, index: scatter_add(
+        zeros(input_shape, grad), dim, index, grad
+    )
+)
+
+
+@op
+def scatter_add(input, dim, index, src):
+    out = np.array(input)
+    if input.ndim == 0:
+        return out + np.sum(src, dtype=input.dtype)
+    part = src[tuple(slice(n) for n in index.shape)]
+    np.add.at(out, _grid(index, axes(dim, input.ndim)[0]), part)
+    return out
+
+
+scatter_add.derivatives(
+    input=lambda grad: grad,
+    src=lambda grad, dim, index, src_shape: _fitted(grad, dim, index, src_shape),
+)
+
+
+def _fitted(grad, dim, index, shape):
+    taken = gather(grad, dim, index)
+    if taken.shape == tuple(shape):
+        return taken
+    return unindex(taken, tuple(slice(n) for n in index.shape), shape)
+
+
+@op
+def index_select(input, dim, index):
+    if input.ndim == 0:
+        return np.array(input)
+    return np.take(input, index, axis=dim)
+
+
+def _index_select_by_input(grad, input_shape, dim, index):
+    dim = axes(dim, len(input_shape))[0] if input_shape else 0
+    return unindex(grad, (slice(None),) * dim + (index,), input_shape)
+
+
+index_select.derivatives(input=_index_select_by_input)
+
+
+@composite(numpy=np.take_along_axis)
+def take_along_dim(input, indices, dim=None):
+    """Elements at `indices` along `dim`, both broadcast otherwise. Mirrors torch.take_along_dim."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    dim = axes(dim, input.ndim)[0]
+    shape = list(
+        np.broadcast_shapes(*[(*t.shape[:dim], 1, *t.shape[dim + 1 :]) for t in (input, indices)])
+    )
+    whole = [*shape[:dim], input.shape[dim], *shape[dim + 1 :]]
+    index = [*shape[:dim], indices.shape[dim], *shape[dim + 1 :]]
+    return gather(input.expand(whole), dim, indices.expand(index))
+
+
+@composite
+def masked_select(input, mask):
+    """The elements where `mask` is True, as a vector. Mirrors torch.masked_select."""
+    input, mask = functions["broadcast_tensors"](input, mask)
+    return input[mask]
+
+
+@composite
+def nonzero(input, *, as_tuple=False):
+    """The indices of the elements that are not 0: (n, dimensions), or a tuple of vectors."""
+    found = np.nonzero(np.atleast_1d(input.array))
+    if as_tuple:
+        return tuple(wrap(i) for i in found)
+    return wrap(np.stack(found, 1) if input.ndim else np.zeros((len(found[0]), 0), np.int64))

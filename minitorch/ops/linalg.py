@@ -1,0 +1,130 @@
+"""Products of vectors and matrices. PyTorch: aten/src/ATen/native/LinearAlgebra.cpp."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from .op import composite, op
+
+
+def _same_type(a, b) -> None:
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {_name(a)} != {_name(b)}"
+        )
+
+
+def _name(a) -> str:
+    d = dtypes.of(a)
+    return {"Long": "long int", "Byte": "unsigned char"}.get(d.legacy_name, d.legacy_name.lower())
+
+
+@op(numpy=np.matmul)
+def matmul(input, other):
+    _same_type(input, other)
+    if not input.ndim or not other.ndim:
+        raise RuntimeError(
+            "both arguments to matmul need to be at least 1D, but they are "
+            f"{input.ndim}D and {other.ndim}D"
+        )
+    inner = other.shape[-2] if other.ndim > 1 else other.shape[0]
+    if input.shape[-1] != inner:
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({_matrix(input, 0)} and "
+            f"{_matrix(other, 1)})"
+        )
+    if input.ndim > 2 and other.ndim == 2 and input.flags.c_contiguous:
+        # One product with all rows is quicker than one for each matrix of the batch.
+        rows = np.matmul(input.reshape(-1, inner), other)
+        return rows.reshape(*input.shape[:-1], other.shape[-1])
+    return np.matmul(input, other)
+
+
+def _matrix(a, vector_is_column: int) -> str:
+    shape = a.shape if a.ndim > 1 else ((a.shape[0], 1) if vector_is_column else (1, a.shape[0]))
+    return f"{shape[-2]}x{shape[-1]}"
+
+
+def _matmul_by_input(grad, input_shape, other):
+    if len(other.shape) == 1:  # (..., n) @ (n) -> (...)
+        return np.expand_dims(grad, -1) * other
+    if len(input_shape) == 1:  # (n) @ (..., n, m) -> (..., m)
+        return np.matmul(other, np.expand_dims(grad, -1))[..., 0]
+    return np.matmul(grad, np.swapaxes(other, -1, -2))  # (..., n, m) @ (m, k) -> (..., n, k)
+
+
+def _matmul_by_other(grad, input, other_shape):
+    if len(input.shape) == 1:
+        if len(other_shape) == 1:  # (n) @ (n) -> ()
+            return grad * input
+        return np.expand_dims(input, -1) * np.expand_dims(grad, -2)
+    if len(other_shape) == 1:
+        return np.matmul(np.swapaxes(input, -1, -2), np.expand_dims(grad, -1))[..., 0]
+    if (
+        len(other_shape) == 2 and len(input.shape) > 2
+    ):  # a weight: sum over the batch in the product
+        input = np.reshape(input, (-1, input.shape[-1]))
+        grad = np.reshape(grad, (-1, grad.shape[-1]))
+    return np.matmul(np.swapaxes(input, -1, -2), grad)  # (k, n) @ (n, m) -> (k, m)
+
+
+matmul.derivatives(input=_matmul_by_input, other=_matmul_by_other)
+
+
+def _expect(function: str, **matrices) -> None:
+    """Raise unless each of `matrices`, name=(tensor, dimensions), has that many dimensions."""
+    for name, (tensor, ndim) in matrices.items():
+        if tensor.ndim != ndim:
+            kind = {1: "vector", 2: "matrix", 3: "3D tensor"}[ndim]
+            raise RuntimeError(f"{function}: {name} must be a {kind}, got {tensor.ndim}-D tensor")
+
+
+@composite
+def mm(input, mat2):
+    """The product of two matrices (n, k) @ (k, m). Mirrors torch.mm."""
+    _expect("mm", self=(input, 2), mat2=(mat2, 2))
+    return matmul(input, mat2)
+
+
+@composite
+def bmm(input, mat2):
+    """The products of two batches (b, n, k) @ (b, k, m). Mirrors torch.bmm."""
+    _expect("bmm", batch1=(input, 3), batch2=(mat2, 3))
+    if input.shape[0] != mat2.shape[0]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, "
+            f"{input.shape[2]}] but got: [{mat2.shape[0]}, {mat2.shape[1]}]."
+        )
+    return matmul(input, mat2)
+
+
+@composite
+def mv(input, vec):
+    """A matrix (n, m) times a vector (m). Mirrors torch.mv."""
+    _expect("mv", input=(input, 2), vec=(vec, 1))
+    return matmul(input, vec)
+
+
+@composite
+def dot(input, tensor):
+    """The inner product of two vectors. Mirrors torch.dot."""
+    _expect("dot", self=(input, 1), tensor=(tensor, 1))
+    return matmul(input, tensor)
+
+
+@composite
+def outer(input, vec2):
+    """All products of the elements of two vectors: (n, m). Mirrors torch.outer."""
+    _expect("outer", self=(input, 1), vec2=(vec2, 1))
+    return input.unsqueeze(1) * vec2
+
+
+@composite
+def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+    """beta * input + alpha * (mat1 @ mat2). Mirrors torch.addmm."""
+    return _scaled(input, beta) + _scaled(mm(mat1, mat2), alpha)
+
+
+def _scaled(tensor, factor):
+    return tensor if factor == 1 else tensor * factor

@@ -1,0 +1,386 @@
+"""Saving and loading tensors, in PyTorch's own file format.
+
+Why: checkpoints outlive programs and move between them. What `save` writes torch.load reads, and
+the other way round.
+The file is an uncompressed zip archive. Its `data.pkl` is a pickle of the object in which a tensor
+is a call of `_rebuild_tensor_v2` on a storage named by a number; the storage's bytes stand in
+`data/<number>`. So views of one memory are written once, and share it again after loading.
+Invariant: loading runs no code. A pickle is a program for a little stack machine, and Python's own
+machine can be told to import and call anything. The machine here (`_run`) has no import: the names
+in a file are looked up in `_NAMES`, and whatever is not there is refused.
+PyTorch: torch/serialization.py, torch/_weights_only_unpickler.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import pickletools
+import shutil
+import struct
+import sys
+import uuid
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from pickle import PicklingError, UnpicklingError
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import devices, dtypes
+from .tensor import Size, Storage, Tensor, wrap
+
+
+def save(obj, f) -> None:
+    """Write `obj` to `f`, a path or a file open for writing bytes. Mirrors torch.save.
+
+    `obj` is made of tensors, parameters, numbers, strings, bytes, None, dicts, OrderedDicts,
+    Counters, lists, tuples, sets, Size, dtype and device; NumPy's scalars become Python numbers.
+    Raises PicklingError for anything else: save a module's state_dict(), not the module. A path
+    gets its new content whole or not at all: a process killed in the middle leaves the old file.
+    """
+    pickled = io.BytesIO()
+    pickler = _Pickler(pickled)
+    pickler.dump(obj)
+    records = {"data.pkl": pickled.getvalue(), "byteorder": sys.byteorder.encode()}
+    records |= {f"data/{s.key}": _bytes_of(s.owner) for s in pickler.storages.values()}
+    records["version"] = b"3\n"
+    with (
+        _replacing(f) if isinstance(f, (str, os.PathLike)) else contextlib.nullcontext(f) as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        for name, content in records.items():
+            _write_record(archive, "archive/" + name, content)
+
+
+def load(f, map_location=None, *, weights_only: bool | None = True, mmap: bool | None = None):
+    """Read what `save` or torch.save wrote to `f`, a path or a seekable file. Mirrors torch.load.
+
+    `map_location` says where the tensors shall go: a device, a dict such as {"cuda:0": "cpu"}, or a
+    function of the storage (a 1-d tensor) and its location that returns a storage or None; without
+    it they go where they were saved. With `mmap=True` the file itself is the tensors' memory, read
+    when it is touched; changes are not written back.
+
+    Raises UnpicklingError for content that is not tensors and plain data, naming it; RuntimeError
+    for a damaged file, for a device that is not here, and for `weights_only=False`.
+    """
+    if weights_only is not None and not weights_only:
+        raise RuntimeError(
+            "load(weights_only=False) would run whatever code the file contains, which minitorch "
+            "never does; leave weights_only out, and keep state_dict()s in files, not modules"
+        )
+    is_path = isinstance(f, (str, os.PathLike))
+    if mmap and not is_path:
+        raise ValueError("load(mmap=True) needs the path of a file, not an open file")
+    try:
+        with (
+            open(f, "rb") if is_path else contextlib.nullcontext(f) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            return _Loader(archive, map_location, f if mmap else None).load()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise RuntimeError(
+            "cannot load: the file is damaged, cut short, or not in the zip format that save and "
+            f"torch.save (since PyTorch 1.6) write: {error}"
+        ) from error
+
+
+# Names: what a file may mention
+
+
+class _Name:
+    """A function that files name ("module attribute"), and what is done here in its stead."""
+
+    def __init__(self, text: str, function: Callable):
+        self.text = text
+        self.function = function
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+
+class _StorageType(NamedTuple):
+    dtype: dtypes.dtype
+
+
+class _LoadedStorage(NamedTuple):
+    array: np.ndarray  # 1-d
+    shared: Storage  # the version counter that all its views have in common
+
+
+def _expect(value: Any, *types: type) -> Any:
+    if type(value) not in types:
+        names = " or ".join(t.__name__ for t in types)
+        raise UnpicklingError(f"damaged pickle: expected {names}, got {type(value).__name__}")
+    return value
+
+
+def _key(key):
+    """A dict key or set element. A tuple of tuples of tuples can take for ever to hash."""
+    parts = [key]
+    for part in parts:
+        if type(part) is tuple:
+            parts.extend(part)
+        if len(parts) > 1000:
+            raise UnpicklingError("a dict key or set element is a tuple of more than 1000 parts")
+    return key
+
+
+def _rebuild(storage_array: np.ndarray, offset, shape, strides, requires_grad) -> Tensor:
+    """A tensor on part of a 1-d storage, which must hold all of it; counts are in elements."""
+    numbers = (offset, *shape, *strides)
+    if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
+        raise UnpicklingError(
+            "a tensor needs non-negative integers, as many strides as dimensions; the file has "
+            f"offset {offset}, shape {shape}, strides {strides}"
+        )
+    reach = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if offset + (0 if 0 in shape else reach) > storage_array.size:
+        raise UnpicklingError(
+            f"a tensor of shape {shape} with strides {strides} at offset {offset} reaches beyond "
+            f"its storage of {storage_array.size} elements"
+        )
+    size = storage_array.itemsize
+    steps = tuple(step * size for step in strides)
+    tensor = wrap(np.ndarray(shape, storage_array.dtype, storage_array, offset * size, steps))
+    tensor.requires_grad = _expect(requires_grad, bool)
+    return tensor
+
+
+def _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, metadata=None):
+    _expect(storage, _LoadedStorage)
+    if metadata:
+        raise UnpicklingError(
+            "the file has a tensor that PyTorch conjugates or negates lazily: save its "
+            "resolve_conj() or resolve_neg()"
+        )
+    tensor = _rebuild(
+        storage.array, offset, _expect(shape, tuple), _expect(strides, tuple), requires_grad
+    )
+    tensor._storage = storage.shared
+    return tensor
+
+
+def _rebuild_parameter(data, requires_grad, hooks, attributes=None):
+    from .nn import Parameter
+
+    return Parameter(_expect(data, Tensor), _expect(requires_grad, bool))
+
+
+# Every function checks its arguments, for the file chooses them, and neither bytearray(10**12) nor
+# the set of a one-element tensor expanded to 2**60 may be had from outside.
+_FUNCTIONS: dict[str, Callable] = {
+    "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils _rebuild_parameter": _rebuild_parameter,
+    "torch._utils _rebuild_parameter_with_state": _rebuild_parameter,
+    "torch Size": lambda shape: Size(_expect(shape, tuple)),
+    "torch device": lambda *parts: devices.device(*(_expect(part, str, int) for part in parts)),
+    "collections OrderedDict": lambda: OrderedDict(),
+    "collections Counter": lambda counts: Counter(_expect(counts, dict)),
+    "__builtin__ set": lambda items: {_key(item) for item in _expect(items, list)},
+    "__builtin__ complex": lambda real, imag: complex(_expect(real, float), _expect(imag, float)),
+    "__builtin__ bytearray": lambda text="", _="": bytearray(_expect(text, str), "latin-1"),
+    "__builtin__ bytes": lambda: b"",
+    "_codecs encode": lambda text, _: _expect(text, str).encode("latin-1"),
+}
+_NAMES: dict[str, Any] = {text: _Name(text, function) for text, function in _FUNCTIONS.items()}
+_NAMES |= {f"torch {d.name}": d for d in dtypes.ALL}
+_NAMES |= {f"torch {d.legacy_name}Storage": _StorageType(d) for d in dtypes.ALL}
+
+
+def _find(text: str):
+    if text not in _NAMES:
+        raise UnpicklingError(
+            f"refused to load the global {text.replace(' ', '.')}: load makes tensors, numbers, "
+            "strings and plain containers only, and never runs code from a file. Save "
+            "state_dict()s, not objects of your own classes"
+        )
+    return _NAMES[text]
+
+
+# Reading
+
+
+def _run(program: bytes, load_storage: Callable):
+    """Run a pickle that has only the instructions that torch.save uses."""
+    stack, marks, memo = [], [], {}
+
+    def pop(count: int | None = None) -> list:
+        """The topmost `count` values, or those above the last mark."""
+        first = marks.pop() if count is None else len(stack) - count
+        items = stack[first:]
+        del stack[first:]
+        return items
+
+    for instruction, argument, _ in pickletools.genops(program):
+        name = instruction.name
+        match name:
+            case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
+                stack.append(argument)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "MARK":
+                marks.append(len(stack))
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(pop({"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}.get(name))))
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[name]())
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
+            case "APPEND" | "APPENDS":
+                items = pop(1 if name == "APPEND" else None)
+                _expect(stack[-1], list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = pop(2 if name == "SETITEM" else None)
+                target = _expect(stack[-1], dict, OrderedDict)
+                for key, value in zip(items[::2], items[1::2], strict=True):
+                    target[_key(key)] = value
+            case "GLOBAL":
+                stack.append(_find(argument))
+            case "BINPERSID":
+                stack.append(load_storage(stack.pop()))
+            case "REDUCE":
+                function, arguments = pop(2)
+                stack.append(_expect(function, _Name)(*_expect(arguments, tuple)))
+            case "BUILD":  # attributes of an OrderedDict, such as a state_dict's _metadata
+                attributes = _expect(stack.pop(), dict)
+                _expect(stack[-1], OrderedDict).__dict__.update(attributes)
+            case "PROTO":
+                pass
+            case "STOP":
+                return stack.pop()
+            case _:
+                raise UnpicklingError(f"refused the pickle instruction {name}")
+
+
+class _Loader:
+    """One call of `load`."""
+
+    def __init__(self, archive: zipfile.ZipFile, map_location, mapped_path):
+        self.archive = archive
+        self.map_location = map_location
+        self.mapped_path = mapped_path
+        self.storages: dict[str, _LoadedStorage] = {}
+        self.folder = next(iter(archive.namelist()), "").partition("/")[0]
+        self.file: Any = archive.fp
+        # Together the records can't be longer than the file, whatever its directory claims.
+        self.bytes_left = self.file.seek(0, os.SEEK_END)
+
+    def load(self):
+        pickled = self.read(self.record("data.pkl"))
+        if self.folder + "/byteorder" in self.archive.NameToInfo:
+            written = self.read(self.record("byteorder")).tobytes().decode()
+            if written != sys.byteorder:
+                raise RuntimeError(f"the file is {written}-endian, this machine {sys.byteorder}")
+        try:
+            return _run(pickled.tobytes(), self.storage)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UnpicklingError(f"damaged pickle: {error}") from error
+
+    def record(self, name: str) -> zipfile.ZipInfo:
+        info = self.archive.NameToInfo.get(f"{self.folder}/{name}")
+        if info is None:
+            raise UnpicklingError(f"the file has no record {name!r}, as torch.save's have")
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise UnpicklingError(f"record {name!r} is compressed, which torch.save never does")
+        self.bytes_left -= info.file_size
+        if self.bytes_left < 0:
+            raise UnpicklingError(f"record {name!r} claims more bytes than the file has")
+        return info
+
+    def read(self, info: zipfile.ZipInfo) -> np.ndarray:
+        """A record's bytes, its checksum verified."""
+        content = np.empty(info.file_size, np.uint8)
+        with self.archive.open(info) as stream:
+            filled = 0
+            while count := stream.readinto(content.data[filled:]):  # type: ignore
+                filled += count
+        if filled < info.file_size:
+            raise EOFError(f"record {info.filename!r} ends after {filled} bytes")
+        return content
+
+    def map(self, info: zipfile.ZipInfo) -> np.ndarray:
+        """A record's bytes as a private mapping of the file."""
+        self.file.seek(info.header_offset)
+        lengths = struct.unpack("<26x2H", self.file.read(30))  # of the name and the extra field
+        start = info.header_offset + 30 + sum(lengths)
+        return np.memmap(self.mapped_path, np.uint8, "c", start, (info.file_size,))
+
+    def storage(self, reference) -> _LoadedStorage:
+        """The storage that ("storage", type, key, location, number of elements) refers to."""
+        kind, storage_type, key, location, count = _expect(reference, tuple)
+        if kind != "storage":
+            raise UnpicklingError(f"refused a reference to a {kind!r}: only storages can be loaded")
+        kind = _expect(storage_type, _StorageType).dtype.numpy
+        if _expect(key, str) not in self.storages:
+            info = self.record(f"data/{key}")
+            content = self.map(info) if self.mapped_path and info.file_size else self.read(info)
+            if content.size != _expect(count, int) * kind.itemsize:
+                raise UnpicklingError(
+                    f"storage {key} has {content.size} bytes, but should have {count} elements of "
+                    f"{kind.itemsize} bytes"
+                )
+            array = self.place(content.view(kind), _expect(location, str))
+            self.storages[key] = _LoadedStorage(array, Storage())
+        if self.storages[key].array.dtype != kind:
+            raise UnpicklingError(f"storage {key} is used with two types of elements")
+        return self.storages[key]
+
+    def place(self, array: np.ndarray, location: str) -> np.ndarray:
+        """A storage that was saved on `location`, where `map_location` wants it."""
+        if callable(self.map_location):
+            moved = self.map_location(wrap(array), location)
+            if moved is not None:
+                return moved.array
+        elif isinstance(self.map_location, dict):
+            location = self.map_location.get(location, location)
+        elif self.map_location is not None:
+            location = self.map_location
+        if devices.device(location).type != "cpu":
+            raise RuntimeError(
+                f"the file's tensors belong on device '{location}', which is not available here: "
+                "pass map_location='cpu' to load them into the CPU's memory"
+            )
+        return array
+
+
+# Writing
+
+
+class _SavedStorage(NamedTuple):
+    key: str
+    kind: np.dtype
+    owner: np.ndarray
+
+
+class _Pickler(pickle._Pickler):
+    """Python's own pickler, held to what `_run` understands."""
+
+    def __init__(self, file):
+        super().__init__(file, protocol=2)
+        self.storages: dict[int, _SavedStorage] = {}  # by the id of the owner of the memory
+
+    def reducer_override(self, obj) -> Any:
+        """How to write an object: ("call this", with these), or as pickle does it by itself."""
+        kind = type(obj)
+        if isinstance(obj, Tensor):
+            from .nn import Parameter
+
+            if isinstance(obj, Parameter):
+                arguments = (wrap(obj.array), obj.requires_grad, OrderedDict())
+                return _NAMES["torch._utils _rebuild_parameter"], arguments
+            return _NAMES["torch._utils _rebuild_tensor_v2"], self.parts(obj)
+        if kind in _WRITTEN_AS:
+            return _WRITTEN_AS[kind](obj)
+        if kind in _PLAIN:
+            return NotImplemented
+        raise PicklingError(
+            f"cannot save a {kind.__module__}.{kind.__qualname__}: files hold tensors, numbers, "
+            "strings and plain containers. Of a module or an optimizer save the state_dict(); of "
+            "an object of your own, a dict of its values"
+        )

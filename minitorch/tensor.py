@@ -1,0 +1,431 @@
+"""Tensor: an array, plus its place in the graph.
+
+This file holds what a tensor *is*: its memory, its type, its gradient, how it presents itself to
+Python and NumPy. What one can *do* with tensors is in `ops/`, which adds its operations to this
+class as methods. Invariant: `array` is always an ndarray (never a NumPy scalar), and every tensor
+that shares memory through a view shares one `_storage`, whose `version` counts in-place changes.
+PyTorch: torch/_tensor.py, c10/core/TensorImpl.h.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy import ndarray
+
+from . import devices, dtypes, printing
+
+
+class Size(tuple):
+    """A shape. Mirrors torch.Size."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        n = 1
+        for extent in self:
+            n *= extent
+        return n
+
+    def __getitem__(self, index):
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+    def __add__(self, other):
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+
+class Storage:
+    """What all views of one memory have in common. PyTorch: c10::StorageImpl, VariableVersion.
+
+    `version` counts in-place changes; `views` are weak references to the views that have a place in
+    the graph (ops/inplace.py). Class attributes, so that making one costs next to nothing.
+    """
+
+    version = 0
+    views: set | None = None
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed. Mirrors torch.Tensor.
+
+    `Tensor(2, 3)` is uninitialised float memory of that shape, `Tensor([1, 2])` holds these values
+    as floats, as in PyTorch; `minitorch.tensor(data)` is what one normally wants.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_node", "_requires_grad", "_storage", "array")
+
+    # Set on the few tensors that have them; they live in __dict__, so the others pay nothing.
+    _view: Any = None  # (base, steps): how to get this view from its base (ops/inplace.py)
+    _accumulator: Any = None  # a leaf's AccumulateGrad node
+    _retains_grad = False
+
+    if TYPE_CHECKING:  # the methods that ops/ adds
+        array: ndarray
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __new__(cls, *args, dtype=None, device=None, **kwargs):
+        devices.check(device)
+        kind = (dtype or dtypes.get_default_dtype()).numpy
+        if not args:
+            return wrap(np.empty(0, kind), cls)
+        if isinstance(args[0], Size) or all(isinstance(n, int) for n in args):
+            shape = args[0] if isinstance(args[0], Size) else args
+            return wrap(np.empty(shape, kind), cls)
+        if len(args) > 1:
+            raise TypeError("Tensor() takes a shape as integers, or one sequence of values")
+        data = args[0].array if isinstance(args[0], Tensor) else args[0]
+        return wrap(np.array(data, kind), cls)
+
+    # What it is
+
+    @property
+    def shape(self) -> Size:
+        return Size(self.array.shape)
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return dtypes.of(self.array)
+
+    @property
+    def device(self) -> devices.device:
+        return devices.of(self.array)
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def itemsize(self) -> int:
+        return self.array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def size(self, dim: int | None = None):
+        """The shape, or the extent of one dimension."""
+        return self.shape if dim is None else self.array.shape[dim]
+
+    def dim(self) -> int:
+        return self.array.ndim
+
+    def numel(self) -> int:
+        return self.array.size
+
+    nelement, ndimension = numel, dim
+
+    def element_size(self) -> int:
+        return self.array.itemsize
+
+    def stride(self, dim: int | None = None):
+        """Steps in elements, not bytes, from one index of a dimension to the next."""
+        strides = tuple(step // self.array.itemsize for step in self.array.strides)
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self) -> bool:
+        return self.array.flags.c_contiguous
+
+    def data_ptr(self) -> int:
+        return self.array.ctypes.data
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def get_device(self) -> int:
+        return -1 if self.device.index is None else self.device.index
+
+    def type(self, dtype=None):
+        """Its legacy type name ("torch.FloatTensor"), or the tensor converted to `dtype`."""
+        if dtype is None:
+            return f"torch.{self.dtype.legacy_name}Tensor"
+        if isinstance(dtype, str):  # "torch.FloatTensor"
+            name = dtype.removeprefix("torch.").removesuffix("Tensor")
+            dtype = next(d for d in dtypes.ALL if d.legacy_name == name)
+        return self.to(getattr(dtype, "dtype", dtype))
+
+    # Its place in the graph
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool):
+        if self._node is not None:
+            if not value:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use "
+                    "a computed variable in a subgraph that doesn't require differentiation use "
+                    "var_no_grad = var.detach()."
+                )
+            return
+        if value and self.dtype.category < dtypes.FLOATING:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch the recording of this leaf's uses on or off, in place. Returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def grad_fn(self):
+        """The node of the operation that made it; None for a leaf."""
+        return getattr(self._node, "source", self._node)
+
+    @property
+    def output_nr(self) -> int:
+        return getattr(self._node, "number", 0)
+
+    @property
+    def grad(self) -> Tensor | None:
+        if self._grad is None and self._node is not None and not self._retains_grad:
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+                ".grad attribute won't be populated during autograd.backward(). If you indeed want "
+                "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+                "non-leaf Tensor.",
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got {value!r}")
+            if value.array.shape != self.array.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: {list(value.shape)} for a tensor "
+                    f"of {list(self.shape)}"
+                )
+            if value.array.dtype != self.array.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: {value.dtype} for {self.dtype}"
+                )
+        self._grad = value
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside of the graph, with changes that autograd is not told of."""
+        return wrap(self.array)
+
+    @data.setter
+    def data(self, value: Tensor):
+        self.array = value.array
+        if self._accumulator is not None:  # gradients are to look like the new data
+            self._accumulator.shape, self._accumulator.dtype = value.array.shape, value.array.dtype
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def _bump_version(self) -> None:
+        """Note that the memory was changed: saved values that live in it become stale."""
+        self._storage.version += 1
+
+    @property
+    def _base(self) -> Tensor | None:
+        return None if self._view is None else self._view[0]
+
+    def _is_view(self) -> bool:
+        return self._view is not None
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+        """Add the gradients of this tensor to its leaves' .grad. See `autograd.backward`."""
+        from .autograd import engine
+
+        engine.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook):
+        """Run `hook(grad) -> Tensor or None` when this tensor's gradient is complete.
+
+        What it returns replaces the gradient. Returns a handle with `remove()`.
+        """
+        from .autograd.graph import add_hook, edge_of
+
+        node = edge_of(self)
+        if node is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return add_hook(node, "hooks", hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Run `hook(tensor)` whenever .grad of this leaf has been added to. Returns a handle."""
+        from .autograd.graph import add_hook
+
+        if self._node is not None or not self._requires_grad:
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
+        return add_hook(self, "_post_hooks", hook)
+
+    def retain_grad(self) -> None:
+        """Have backward fill .grad of this non-leaf tensor as well."""
+        import weakref
+
+        if not self._requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None or self._retains_grad:
+            return
+        self._retains_grad = True
+        itself = weakref.ref(self)  # the hook lives in the graph, which must not own the tensor
+
+        def keep(grad):
+            if (tensor := itself()) is not None:
+                tensor._grad = grad if tensor._grad is None else tensor._grad + grad
+
+        self.register_hook(keep)
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._retains_grad
+
+    # How it looks to Python
+
+    def item(self):
+        """The one element as a Python number. Raises RuntimeError if there are more or none."""
+        if self.array.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self.array.size} elements cannot be converted to Scalar"
+            )
+        return self.array.item()
+
+    def tolist(self):
+        return self.array.tolist()
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        return printing.tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
+
+    def __len__(self) -> int:
+        if self.array.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self.array)
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            what = "no values" if self.array.size == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(self.array.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.array.size != 1 or self.dtype.category > dtypes.INTEGER:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.array.item())
+
+    def __iter__(self):
+        if self.array.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element) -> bool:
+        return bool((self == element).any())
+
+    __hash__ = object.__hash__  # tensors are told apart by identity, although == compares elements
+
+    def __reduce_ex__(self, protocol):
+        state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        return _rebuild, (type(self), self.array, self._requires_grad, state)
+
+    def __deepcopy__(self, memo):
+        import copy
+
+        if self._node is not None:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                "because of a parameter that was computed: detach() it first."
+            )
+        if id(self) not in memo:
+            state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+            twin = _rebuild(type(self), self.array.copy(), self._requires_grad, {})
+            memo[id(self)] = twin
+            twin.__dict__.update(copy.deepcopy(state, memo))
+            twin._grad = copy.deepcopy(self._grad, memo)
+        return memo[id(self)]
+
+    # How it looks to NumPy
+
+    def numpy(self, *, force: bool = False) -> ndarray:
+        """The memory as a NumPy array, shared. Raises RuntimeError if it requires grad.
+
+        `force=True` does without that check.
+        """
+        if self._requires_grad and not force:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                "instead."
+            )
+        return self.array
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        return array if dtype is None and not copy else np.array(array, dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        """np.exp(tensor), array * tensor: the operation that is registered for the ufunc."""
+        operation = numpy_twins.get(ufunc)
+        if operation is None or method != "__call__":
+            return NotImplemented
+        return operation(*inputs, **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        """np.sum(tensor, axis=0), np.where(...): likewise for NumPy's other functions."""
+        operation = numpy_twins.get(function)
+        return NotImplemented if operation is None else operation(*args, **kwargs)
+
+
+# NumPy's functions and the operations that stand for them; ops/ fills it (ops/op.py).
+numpy_twins: dict = {}
+
+_new = object.__new__
+
+
+def wrap(array, cls: type = Tensor) -> Any:
+    """A Tensor around an array, sharing its memory; a leaf that requires no gradient."""
+    if type(array) is not ndarray:
+        array = np.asarray(array)  # a NumPy scalar: what ufuncs make of 0-d arrays
+    tensor = _new(cls)
+    tensor.array = array
+    tensor._requires_grad = False
+    tensor._grad = None
+    tensor._node = None
+    tensor._storage = Storage()
+    return tensor
+
+
+def _rebuild(cls: type, array: ndarray, requires_grad: bool, state: dict) -> Tensor:
+    tensor = wrap(array, cls)
+    tensor._requires_grad = requires_grad
+    tensor.__dict__.update(state)
+    return tensor
