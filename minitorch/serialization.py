@@ -23,6 +23,7 @@ import struct
 import sys
 import uuid
 import zipfile
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pickle import PicklingError, UnpicklingError
@@ -182,7 +183,7 @@ _FUNCTIONS: dict[str, Callable] = {
     "collections Counter": lambda counts: Counter(_expect(counts, dict)),
     "__builtin__ set": lambda items: {_key(item) for item in _expect(items, list)},
     "__builtin__ complex": lambda real, imag: complex(_expect(real, float), _expect(imag, float)),
-    "__builtin__ bytearray": lambda text="", _="": bytearray(_expect(text, str), "latin-1"),
+    "__builtin__ bytearray": lambda content=b"": bytearray(_expect(content, bytes)),
     "__builtin__ bytes": lambda: b"",
     "_codecs encode": lambda text, _: _expect(text, str).encode("latin-1"),
 }
@@ -273,19 +274,22 @@ class _Loader:
 
     def load(self):
         pickled = self.read(self.record("data.pkl"))
-        if self.folder + "/byteorder" in self.archive.NameToInfo:
+        if self.folder + "/byteorder" in self.archive.namelist():
             written = self.read(self.record("byteorder")).tobytes().decode()
             if written != sys.byteorder:
                 raise RuntimeError(f"the file is {written}-endian, this machine {sys.byteorder}")
         try:
             return _run(pickled.tobytes(), self.storage)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise UnpicklingError(f"damaged pickle: {error}") from error
+            raise UnpicklingError(f"cannot make sense of the pickle: {error}") from error
 
     def record(self, name: str) -> zipfile.ZipInfo:
-        info = self.archive.NameToInfo.get(f"{self.folder}/{name}")
-        if info is None:
-            raise UnpicklingError(f"the file has no record {name!r}, as torch.save's have")
+        try:
+            info = self.archive.getinfo(f"{self.folder}/{name}")
+        except KeyError:
+            raise UnpicklingError(
+                f"the file has no record {name!r}, as torch.save's have"
+            ) from None
         if info.compress_type != zipfile.ZIP_STORED:
             raise UnpicklingError(f"record {name!r} is compressed, which torch.save never does")
         self.bytes_left -= info.file_size
@@ -293,23 +297,24 @@ class _Loader:
             raise UnpicklingError(f"record {name!r} claims more bytes than the file has")
         return info
 
+    def start(self, info: zipfile.ZipInfo) -> int:
+        """Where in the file a record's bytes begin."""
+        self.file.seek(info.header_offset)
+        lengths = struct.unpack("<26x2H", self.file.read(30))  # of the name and the extra field
+        return info.header_offset + 30 + sum(lengths)
+
     def read(self, info: zipfile.ZipInfo) -> np.ndarray:
-        """A record's bytes, its checksum verified."""
         content = np.empty(info.file_size, np.uint8)
-        with self.archive.open(info) as stream:
-            filled = 0
-            while count := stream.readinto(content.data[filled:]):  # type: ignore
-                filled += count
-        if filled < info.file_size:
-            raise EOFError(f"record {info.filename!r} ends after {filled} bytes")
+        self.file.seek(self.start(info))
+        if self.file.readinto(content.data) != info.file_size:
+            raise EOFError(f"record {info.filename!r} is cut short")
+        if zlib.crc32(content) != info.CRC:
+            raise EOFError(f"the bytes of record {info.filename!r} do not match their checksum")
         return content
 
     def map(self, info: zipfile.ZipInfo) -> np.ndarray:
-        """A record's bytes as a private mapping of the file."""
-        self.file.seek(info.header_offset)
-        lengths = struct.unpack("<26x2H", self.file.read(30))  # of the name and the extra field
-        start = info.header_offset + 30 + sum(lengths)
-        return np.memmap(self.mapped_path, np.uint8, "c", start, (info.file_size,))
+        """A record's bytes as a private mapping of the file, which reads them when touched."""
+        return np.memmap(self.mapped_path, np.uint8, "c", self.start(info), (info.file_size,))
 
     def storage(self, reference) -> _LoadedStorage:
         """The storage that ("storage", type, key, location, number of elements) refers to."""
@@ -354,7 +359,7 @@ class _Loader:
 
 class _SavedStorage(NamedTuple):
     key: str
-    kind: np.dtype
+    dtype: dtypes.dtype
     owner: np.ndarray
 
 
@@ -363,24 +368,134 @@ class _Pickler(pickle._Pickler):
 
     def __init__(self, file):
         super().__init__(file, protocol=2)
-        self.storages: dict[int, _SavedStorage] = {}  # by the id of the owner of the memory
+        self.storages: dict[int, _SavedStorage] = {}  # by the id of the memory's owner
+
+    def save(self, obj, save_persistent_id=True):
+        super().save(obj.item() if isinstance(obj, np.generic) else obj, save_persistent_id)
+
+    def save_global(self, obj, name=None):
+        module, _, attribute = str(name).partition(" ")
+        self.write(pickle.GLOBAL + f"{module}\n{attribute}\n".encode())
+        self.memoize(obj)
+
+    def persistent_id(self, obj):
+        if type(obj) is not _SavedStorage:
+            return None
+        count = _bytes_of(obj.owner).size // obj.dtype.itemsize
+        return ("storage", _StorageType(obj.dtype), obj.key, "cpu", count)
 
     def reducer_override(self, obj) -> Any:
-        """How to write an object: ("call this", with these), or as pickle does it by itself."""
+        """How to write an object: as a name, as a call, or as pickle does it by itself."""
         kind = type(obj)
-        if isinstance(obj, Tensor):
-            from .nn import Parameter
-
-            if isinstance(obj, Parameter):
-                arguments = (wrap(obj.array), obj.requires_grad, OrderedDict())
-                return _NAMES["torch._utils _rebuild_parameter"], arguments
-            return _NAMES["torch._utils _rebuild_tensor_v2"], self.parts(obj)
-        if kind in _WRITTEN_AS:
-            return _WRITTEN_AS[kind](obj)
         if kind in _PLAIN:
             return NotImplemented
+        if kind in _AS_NAME:
+            return _AS_NAME[kind](obj)
+        if isinstance(obj, Tensor):
+            return self.reduce_tensor(obj)
+        if kind in _AS_CALL:
+            name, *parts = _AS_CALL[kind](obj)
+            return _NAMES[name], *parts
         raise PicklingError(
             f"cannot save a {kind.__module__}.{kind.__qualname__}: files hold tensors, numbers, "
             "strings and plain containers. Of a module or an optimizer save the state_dict(); of "
             "an object of your own, a dict of its values"
         )
+
+    def reduce_tensor(self, tensor: Tensor):
+        from .nn import Parameter
+
+        if isinstance(tensor, Parameter):
+            data = wrap(tensor.array)
+            return _NAMES["torch._utils _rebuild_parameter"], (
+                (data, tensor.requires_grad, OrderedDict())
+            )
+        array = tensor.array
+        size = array.itemsize
+        owner = _owner(array)
+        steps = (array.ctypes.data - owner.ctypes.data, *array.strides)
+        if array.size == 0 or min(steps + owner.strides) < 0 or any(n % size for n in steps):
+            owner = array = array.copy()  # nothing to share, or not in a way the format can say
+            steps = (0, *array.strides)
+        storage = _SavedStorage(str(len(self.storages)), tensor.dtype, owner)
+        storage = self.storages.setdefault(id(owner), storage)
+        if storage.dtype is not tensor.dtype:
+            raise RuntimeError(
+                f"cannot save a {storage.dtype} and a {tensor.dtype} tensor that view the same "
+                "memory: clone() one of them"
+            )
+        offset, *strides = (n // size for n in steps)
+        arguments = storage, offset, array.shape, tuple(strides), tensor.requires_grad
+        return _NAMES["torch._utils _rebuild_tensor_v2"], (*arguments, OrderedDict())
+
+
+_PLAIN = (type(None), bool, int, float, str, tuple, list, dict)
+_AS_NAME: dict[type, Callable] = {
+    _Name: lambda name: name.text,
+    _StorageType: lambda storage_type: f"torch {storage_type.dtype.legacy_name}Storage",
+    dtypes.dtype: lambda dtype: f"torch {dtype.name}",
+}
+_AS_CALL: dict[type, Callable] = {  # name, arguments, and for a dict: attributes, None, items
+    OrderedDict: lambda d: (
+        ("collections OrderedDict", (), d.__dict__ or None, None, iter(d.items()))
+    ),
+    Counter: lambda counter: ("collections Counter", (dict(counter),)),
+    set: lambda s: ("__builtin__ set", (list(s),)),
+    complex: lambda z: ("__builtin__ complex", (z.real, z.imag)),
+    bytes: lambda b: ("_codecs encode", (b.decode("latin-1"), "latin-1")),
+    bytearray: lambda b: ("__builtin__ bytearray", (bytes(b),)),
+    Size: lambda size: ("torch Size", (tuple(size),)),
+    devices.device: lambda d: ("torch device", (d.type,) if d.index is None else (d.type, d.index)),
+}
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory `array` looks at: the last one along the chain of bases."""
+    owner, link = array, array
+    while link is not None:
+        if isinstance(link, np.ndarray):
+            owner = link
+        link = getattr(link, "base", None)
+    return owner
+
+
+def _bytes_of(owner: np.ndarray) -> np.ndarray:
+    """All of an array's memory, in the order in which it lies there."""
+    low, high = np.lib.array_utils.byte_bounds(owner)
+    count = (high - low) // owner.itemsize if owner.size else 0
+    return np.lib.stride_tricks.as_strided(owner, (count,), (owner.itemsize,)).view(np.uint8)
+
+
+def _write_record(archive: zipfile.ZipFile, name: str, content) -> None:
+    info = zipfile.ZipInfo(name)  # its date is always 1980: equal contents make equal files
+    # Like PyTorch, start the content at a multiple of 64 bytes, so that it can be mapped: the extra
+    # field makes up the difference. (A header has 30 bytes, and 20 more for a large record.)
+    start = archive.start_dir + 30 + len(name) + 4
+    start += 20 if len(content) * 1.05 > zipfile.ZIP64_LIMIT else 0
+    info.extra = struct.pack("<2H", 0x4246, -start % 64) + bytes(-start % 64)
+    archive.writestr(info, content)
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """A file that takes the place of the one at `path` when everything has been written."""
+    path = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise RuntimeError(f"cannot save: the folder {os.path.dirname(path)} does not exist")
+    if os.path.exists(path) and not os.path.isfile(path):  # /dev/null, a pipe
+        with open(path, "wb") as file:
+            yield file
+        return
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

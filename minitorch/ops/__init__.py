@@ -7,7 +7,7 @@ Where to start reading: op.py says what an op is; elementwise.py is the largest 
 import numpy as np
 
 from ..tensor import Tensor
-from . import convert, creation, elementwise, index, inplace, linalg, reduce, shape
+from . import convert, creation, elementwise, index, inplace, linalg, loss, nn, random, reduce, shape
 from .op import functions
 
 for alias, name in {

@@ -60,11 +60,11 @@ getitem.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, 
 
 
 @op(function=False, method=False)
-def unindex(grad, index, shape):
-    """Zeros of `shape`, with `grad` added at `index`."""
+def unindex(grad, index, shape, unique=False):
+    """Zeros of `shape`, with `grad` added at `index`. `unique`: it names no element twice."""
     out = np.zeros(shape, grad.dtype)
-    if _is_basic(index) or (isinstance(index, np.ndarray) and index.dtype.kind == "b"):
-        out[index] = grad  # no element is named twice
+    if unique or _is_basic(index) or getattr(index, "dtype", None) == bool:
+        out[index] = grad
     elif isinstance(index, np.ndarray) and grad.ndim > index.ndim:
         rows = kernels.embedding_backward(grad, index % shape[0], shape[0], None)
         out += rows.reshape(shape)

@@ -1,0 +1,21 @@
+"""The errors of this package, under PyTorch's names.
+
+All of them are RuntimeErrors, so a script that catches RuntimeError around a collective keeps
+working. PyTorch: torch/csrc/Exceptions.h, seen as `torch.distributed.Dist*Error`.
+"""
+
+
+class DistError(RuntimeError):
+    """Something went wrong between the ranks; the base of the others."""
+
+
+class DistBackendError(DistError):
+    """A collective failed: the ranks disagree about it, one came too late, or one gave up."""
+
+
+class DistNetworkError(DistError):
+    """A rank could not be reached: it died, left, or never answered."""
+
+
+class DistStoreError(DistError):
+    """The store failed, or a key did not appear in time."""

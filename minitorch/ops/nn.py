@@ -1,0 +1,454 @@
+"""What layers compute: convolution, pooling, normalisation, softmax, losses, dropout.
+
+The heavy ones call a kernel (kernels/), forward and backward. A backward formula is `fused`: arrays
+go to the kernel; Tensors, which only come here under create_graph=True, go to the plain composition
+of ops that says what the kernel computes, and are recorded. `defined_by` does the same service for
+the forward: tests hold each kernel against its definition.
+PyTorch: torch/nn/functional.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import kernels
+from ..tensor import Tensor
+from .dims import axes
+from .op import composite, functions, op
+
+
+def fused(kernel, composition):
+    """`kernel` for arrays, `composition` for Tensors."""
+
+    def call(grad, *args):
+        return composition(grad, *args) if isinstance(grad, Tensor) else kernel(grad, *args)
+
+    return call
+
+
+# Linear maps
+
+
+@composite(method=False)
+def linear(input, weight, bias=None):
+    """input @ weight.T + bias: (..., in) -> (..., out). weight: (out, in), bias: (out).
+
+    Mirrors torch.nn.functional.linear.
+    """
+    out = functions["matmul"](input, weight.transpose(-1, -2) if weight.ndim > 1 else weight)
+    return out if bias is None else out + bias
+
+
+@op(method=False, function=False)
+def convolution(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    return kernels.conv_forward(input, weight, bias, stride, padding, dilation, groups)
+
+
+@op(method=False, function=False)
+def convolution_input(grad_out, weight, shape, stride, padding, dilation, groups):
+    return kernels.conv_backward_input(grad_out, weight, shape, stride, padding, dilation, groups)
+
+
+@op(method=False, function=False)
+def convolution_weight(grad_out, input, shape, stride, padding, dilation, groups):
+    return kernels.conv_backward_weight(grad_out, input, shape, stride, padding, dilation, groups)
+
+
+# Convolution is linear in the input and in the weight, so the three functions are the derivatives
+# of one another, and no further ones are needed for any order.
+convolution.derivatives(
+    input=lambda grad, weight, input_shape, stride, padding, dilation, groups: convolution_input(
+        grad, weight, input_shape, stride, padding, dilation, groups
+    ),
+    weight=lambda grad, input, weight_shape, stride, padding, dilation, groups: convolution_weight(
+        grad, input, weight_shape, stride, padding, dilation, groups
+    ),
+    bias=lambda grad: np.sum(grad, axis=(0, *range(2, len(grad.shape)))),
+)
+convolution_input.derivatives(
+    grad_out=lambda grad, weight, stride, padding, dilation, groups: convolution(
+        grad, weight, None, stride, padding, dilation, groups
+    ),
+    weight=lambda grad, grad_out, weight_shape, stride, padding, dilation, groups: (
+        convolution_weight(grad_out, grad, weight_shape, stride, padding, dilation, groups)
+    ),
+)
+convolution_weight.derivatives(
+    grad_out=lambda grad, input, stride, padding, dilation, groups: convolution(
+        input, grad, None, stride, padding, dilation, groups
+    ),
+    input=lambda grad, grad_out, input_shape, stride, padding, dilation, groups: convolution_input(
+        grad_out, grad, input_shape, stride, padding, dilation, groups
+    ),
+)
+
+
+def _conv(name: str, spatial: int):
+    def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        unbatched = input.ndim == spatial + 1
+        if not unbatched and input.ndim != spatial + 2:
+            raise RuntimeError(
+                f"Expected {spatial + 1}D (unbatched) or {spatial + 2}D (batched) input to {name}, "
+                f"but got input of size: {list(input.shape)}"
+            )
+        if input.dtype is not weight.dtype:
+            raise RuntimeError(
+                f"Input type ({input.dtype}) and weight type ({weight.dtype}) should be the same"
+            )
+        channels = input.shape[-spatial - 1]
+        if channels != weight.shape[1] * groups:
+            raise RuntimeError(
+                f"Given groups={groups}, weight of size {list(weight.shape)}, expected "
+                f"input{list(input.shape)} to have {weight.shape[1] * groups} channels, but got "
+                f"{channels} channels instead"
+            )
+        if isinstance(padding, str):
+            input, padding = _same(input, weight, padding, dilation, spatial)
+        if unbatched:
+            input = input.unsqueeze(0)
+        out = convolution(input, weight, bias, stride, padding, dilation, groups)
+        return out.squeeze(0) if unbatched else out
+
+    conv.__name__ = conv.__qualname__ = name
+    conv.__doc__ = f"""Slide `weight` over `input`: (N, C, *) with (O, C / groups, *) -> (N, O, *).
+
+    {spatial} spatial dimensions; the batch dimension may be missing. stride, padding, dilation: an
+    integer, or one for each; padding also "valid" or "same". Mirrors torch.nn.functional.{name}.
+    """
+    return composite(conv, method=False)
+
+
+def _same(input, weight, padding, dilation, spatial):
+    """Padding given by name, as (perhaps padded input, padding)."""
+    if padding == "valid":
+        return input, 0
+    if padding != "same":
+        raise ValueError(f"Invalid padding string '{padding}', should be one of 'valid', 'same'")
+    dilation = (dilation,) * spatial if isinstance(dilation, int) else dilation
+    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if any(n % 2 for n in total):  # one more at the end, which the kernel cannot express
+        widths = [(0, n % 2) for n in reversed(total)]
+        input = pad(input, [w for pair in widths for w in pair])
+    return input, tuple(n // 2 for n in total)
+
+
+conv1d, conv2d, conv3d = (_conv(f"conv{n}d", n) for n in (1, 2, 3))
+
+
+@op(method=False, function=False)
+def _pad_constant(input, widths, value):
+    return np.pad(input, widths, constant_values=value)
+
+
+def _pad_by_input(grad, input_shape, widths):
+    return grad[tuple(slice(a, a + n) for (a, _), n in zip(widths, input_shape, strict=True))]
+
+
+_pad_constant.derivatives(input=_pad_by_input)
+
+
+@composite(method=False)
+def pad(input, pad, mode="constant", value=None):
+    """Add `pad` = (before, after) elements of `value` to the last dimension, the one before, ...
+
+    Mirrors torch.nn.functional.pad; only mode "constant".
+    """
+    if mode != "constant":
+        raise NotImplementedError(f"pad: mode '{mode}' is not here yet, only 'constant'")
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise RuntimeError(f"pad: {len(pad)} widths for a tensor of {input.ndim} dimensions")
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
+    for dim, (before, after) in enumerate(widths):  # negative widths cut off
+        if before < 0 or after < 0:
+            start, extent = max(-before, 0), input.shape[dim] + min(before, 0) + min(after, 0)
+            input = input.narrow(dim, start, extent)
+    widths = [(max(a, 0), max(b, 0)) for a, b in widths]
+    return _pad_constant(input, widths, 0 if value is None else value)
+
+
+# Pooling
+
+
+@op(method=False, function=False, outputs=("out", "indices"))
+def _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode):
+    return kernels.max_pool2d_forward(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@op(method=False, function=False)
+def _max_pool2d_input(grad_out, indices, shape):
+    return kernels.max_pool2d_backward(grad_out, indices, shape)
+
+
+@op(method=False, function=False)
+def _max_pool2d_gather(input, indices):
+    return kernels.max_pool2d_gather(input, indices)
+
+
+_max_pool2d.derivatives(
+    input=lambda grad, indices, input_shape: _max_pool2d_input(grad, indices, input_shape)
+)
+_max_pool2d_input.derivatives(grad_out=lambda grad, indices: _max_pool2d_gather(grad, indices))
+_max_pool2d_gather.derivatives(
+    input=lambda grad, indices, input_shape: _max_pool2d_input(grad, indices, input_shape)
+)
+
+
+@composite(method=False)
+def max_pool2d(
+    input,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode=False,
+    return_indices=False,
+):
+    """The largest element of every window: (N, C, H, W) -> (N, C, H', W'); N may be missing.
+
+    Mirrors torch.nn.functional.max_pool2d.
+    """
+    if input.ndim not in (3, 4):
+        raise RuntimeError(
+            f"non-empty 3D or 4D (batch mode) tensor expected for input, got {list(input.shape)}"
+        )
+    x = input if input.ndim == 4 else input.unsqueeze(0)
+    stride = kernel_size if stride is None or stride == () or stride == [] else stride
+    pooled = _max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    out, indices = pooled if input.ndim == 4 else [t.squeeze(0) for t in pooled]
+    return (out, indices) if return_indices else out
+
+
+# Softmax and what follows it
+
+
+def _dim(dim, ndim: int) -> int:
+    return axes(dim, ndim)[0] if ndim else 0
+
+
+@op(function=False, method=False)
+def _softmax(input, dim):
+    return kernels.softmax_forward(input, _dim(dim, input.ndim))
+
+
+@_softmax.defined_by
+def _(input, dim):
+    e = (input - input.amax(dim, keepdim=True)).exp()
+    return e / e.sum(dim, keepdim=True)
+
+
+_softmax_backward = fused(
+    lambda grad, out, dim: kernels.softmax_backward(grad, out, _dim(dim, out.ndim)),
+    lambda grad, out, dim: out * (grad - (grad * out).sum(dim, keepdim=True)),
+)
+_softmax.derivatives(input=lambda grad, out, dim: _softmax_backward(grad, out, dim))
+
+
+@op(function=False, method=False)
+def _log_softmax(input, dim):
+    return kernels.log_softmax_forward(input, _dim(dim, input.ndim))
+
+
+@_log_softmax.defined_by
+def _(input, dim):
+    return input - input.logsumexp(dim, keepdim=True)
+
+
+_log_softmax_backward = fused(
+    lambda grad, out, dim: kernels.log_softmax_backward(grad, out, _dim(dim, out.ndim)),
+    lambda grad, out, dim: grad - out.exp() * grad.sum(dim, keepdim=True),
+)
+_log_softmax.derivatives(input=lambda grad, out, dim: _log_softmax_backward(grad, out, dim))
+
+
+def _with_type(operation, name: str):
+    def call(input, dim=None, _stacklevel=3, dtype=None):
+        if dim is None:  # PyTorch's old default
+            dim = 0 if input.ndim in (0, 1, 3) else 1
+        if dtype is not None:
+            input = input.to(dtype)
+        return operation(input, dim)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"`{name}` along `dim`, in `dtype` if given. Mirrors torch.nn.functional.{name}."
+    return composite(call)
+
+
+softmax = _with_type(_softmax, "softmax")
+log_softmax = _with_type(_log_softmax, "log_softmax")
+
+# Normalisation
+
+
+@op(method=False, function=False, outputs=("out", "mean", "rstd"))
+def _layer_norm(input, normalized_shape, weight, bias, eps):
+    return kernels.layer_norm_forward(input, normalized_shape, weight, bias, eps)
+
+
+@_layer_norm.defined_by
+def _(input, normalized_shape, weight, bias, eps):
+    dims = tuple(range(-len(normalized_shape), 0))
+    centred = input - input.mean(dims, keepdim=True)
+    out = centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+@_layer_norm.joint_derivative("input", "weight", "bias")
+def _layer_norm_backward(grad, wanted, input, normalized_shape, weight, eps, mean, rstd):
+    if not isinstance(grad, Tensor):
+        return kernels.layer_norm_backward(grad, input, mean, rstd, weight, wanted)
+    dims = tuple(range(-len(normalized_shape), 0))
+    centred = input - input.mean(dims, keepdim=True)
+    rstd = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+    normal = centred * rstd
+    g = grad if weight is None else grad * weight
+    dx = rstd * (g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True))
+    return [dx, grad * normal, grad]  # the engine sums the last two to the shape of the weights
+
+
+@composite(method=False)
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """(input - mean) / sqrt(variance + eps) * weight + bias over the last dimensions.
+
+    normalized_shape: those dimensions; weight, bias: of that shape. Mirrors
+    torch.nn.functional.layer_norm.
+    """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if tuple(input.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape "
+            f"[*, {', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
+        )
+    return _layer_norm(input, shape, weight, bias, eps)[0]
+
+
+# Embedding
+
+
+@op(method=False, function=False)
+def _embedding(weight, indices, padding_idx):
+    try:
+        if indices.size and indices.min() < 0:
+            raise IndexError
+        return np.take(weight, indices, axis=0)
+    except IndexError:
+        raise IndexError(
+            f"index out of range in self: the indices go from {indices.min()} to {indices.max()}, "
+            f"the table has {len(weight)} rows"
+        ) from None
+
+
+@op(method=False, function=False)
+def _embedding_weight(grad_out, indices, rows, padding_idx):
+    return kernels.embedding_backward(grad_out, indices, rows, padding_idx)
+
+
+def _masked_rows(grad, indices, padding_idx):
+    rows = _embedding(grad, indices, padding_idx)
+    return rows if padding_idx is None else np.where((indices == padding_idx)[..., None], 0, rows)
+
+
+_embedding.derivatives(
+    weight=lambda grad, weight_shape, indices, padding_idx: _embedding_weight(
+        grad, indices, weight_shape[0], padding_idx
+    )
+)
+_embedding_weight.derivatives(grad_out=_masked_rows)
+
+
+@composite(method=False)
+def embedding(
+    input,
+    weight,
+    padding_idx=None,
+    max_norm=None,
+    norm_type=2.0,
+    scale_grad_by_freq=False,
+    sparse=False,
+):
+    """The rows of `weight` (rows, d) that `input`, integers of any shape, names: (*, d).
+
+    `padding_idx`: this row gets no gradient. Raises IndexError for a row that is not there.
+    Mirrors torch.nn.functional.embedding.
+    """
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        raise NotImplementedError(
+            "embedding: max_norm, scale_grad_by_freq and sparse are not supported"
+        )
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx += weight.shape[0]
+    return _embedding(weight, input, padding_idx)
+
+
+# Activations with kernels
+
+
+@op(method=False, function=False)
+def _gelu(input, approximate):
+    return kernels.gelu_forward(input, approximate)
+
+
+def _gelu_composition(grad, input, approximate):
+    if approximate == "none":
+        density = (input * input * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+        return grad * (functions["_normal_cdf"](input) + input * density)
+    k = math.sqrt(2 / math.pi)
+    t = (k * (input + 0.044715 * input**3)).tanh()
+    slope = k * (1 + 3 * 0.044715 * input * input)
+    return grad * (0.5 * (1 + t) + 0.5 * input * (1 - t * t) * slope)
+
+
+_gelu_backward = fused(
+    lambda grad, input, approximate: kernels.gelu_backward(grad, input, approximate),
+    _gelu_composition,
+)
+_gelu.derivatives(input=lambda grad, input, approximate: _gelu_backward(grad, input, approximate))
+
+
+@composite(method=False)
+def gelu(input, *, approximate="none"):
+    """input * Phi(input), Phi the normal distribution's; "tanh" takes an approximation of it.
+
+    Mirrors torch.nn.functional.gelu.
+    """
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
+    return _gelu(input, approximate)
+
+
+@composite(method=False)
+def silu(input, inplace=False):
+    """input * sigmoid(input). Mirrors torch.nn.functional.silu."""
+    return input * functions["sigmoid"](input)
+
+
+@composite(method=False)
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    """input, times `negative_slope` where it is below 0. Mirrors torch.nn.functional.leaky_relu."""
+    return functions["where"](input > 0, input, input * negative_slope)
+
+
+@composite(method=False)
+def scaled_dot_product_attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None
+):
+    """softmax(query @ key.T / sqrt(d)) @ value: (..., L, d), (..., S, d), (..., S, v) -> (..., L, v).
+
+    attn_mask: True where attention is allowed, or a float added to the scores; is_causal: position i
+    sees positions up to i. Mirrors torch.nn.functional.scaled_dot_product_attention.
+    """
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("scaled_dot_product_attention: attn_mask and is_causal exclude each other")
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query * factor) @ key.transpose(-2, -1)  # (..., L, d) @ (..., d, S) -> (..., L, S)
+    if is_causal:
+        attn_mask = functions["ones"](*scores.shape[-2:]).tril().bool()
+    if attn_mask is not None:
+        if attn_mask.array.dtype == bool:
+            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        else:
+            scores = scores + attn_mask
+    return functions["dropout"](softmax(scores, -1), dropout_p) @ value
