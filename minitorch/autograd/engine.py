@@ -12,6 +12,7 @@ PyTorch: torch/csrc/autograd/engine.cpp.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from operator import attrgetter
 from typing import Any
@@ -57,6 +58,7 @@ class _Pass:
         self.keep_graph = keep_graph
         self.create_graph = create_graph
         self.pending: dict = {}
+        self.callbacks: list = []
         self.arrived: dict | None = None if captured is None else dict.fromkeys(captured)
         self.nodes, self.uses = _reachable([node for node, _ in roots])
         self.leading = None if captured is None else _leading_to(captured, self.nodes)
@@ -154,14 +156,38 @@ def run(
     are taken, no .grad is touched, and the gradients that arrive there are returned (None: none).
     The gradients are Tensors with `create_graph` (then backward itself is recorded), else arrays.
     """
-    before = mode.enabled
+    before, outer = mode.enabled, _running.current
     mode.enabled = create_graph
     try:
-        backward = _Pass(roots, keep_graph, create_graph, captured)
+        backward = _running.current = _Pass(roots, keep_graph, create_graph, captured)
         backward.run()
     finally:
-        mode.enabled = before
+        mode.enabled, _running.current = before, outer
+    for callback in backward.callbacks:
+        callback()
     return [backward.arrived[node] for node in captured or ()]
+
+
+class _Running(threading.local):
+    current: _Pass | None = None
+
+
+_running = _Running()
+
+
+def current_pass() -> _Pass | None:
+    """The backward pass that is running on this thread."""
+    return _running.current
+
+
+def queue_callback(callback) -> None:
+    """Run `callback()` when the backward pass that is running on this thread has finished.
+
+    For hooks. Raises RuntimeError outside of a backward pass. PyTorch: Engine::queue_callback.
+    """
+    if _running.current is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    _running.current.callbacks.append(callback)
 
 
 def backward(

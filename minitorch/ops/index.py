@@ -53,6 +53,9 @@ def _is_basic(index) -> bool:
 
 @view_op(function=False, method=False)
 def getitem(input, index):
+    if _is_basic(index):  # the ellipsis keeps NumPy from turning one element into a number
+        index = index if isinstance(index, tuple) else (index,)
+        index = index if Ellipsis in index else (*index, Ellipsis)
     return input[index]
 
 

@@ -103,9 +103,9 @@ class Op:
         return decorate
 
     def defined_by(self, composition: Callable) -> Callable:
-        """Decorates the plain composition of ops that defines a fused kernel.
+        """Decorates the plain composition of ops that says what a fused kernel computes.
 
-        It is what higher derivatives are taken of, and what tests hold the kernel against.
+        Tests hold the kernel against it, forward and gradient.
         """
         self.composition = composition
         return composition

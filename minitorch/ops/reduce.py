@@ -189,14 +189,14 @@ class _Pair(NamedTuple):
     values: Tensor
     indices: Tensor
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"torch.return_types.{name}(\nvalues={self.values},\nindices={self.indices})"
 
-class max_result(_Pair):
-    __slots__ = ()
-    __qualname__ = "torch.return_types.max"
 
-
-class min_result(_Pair):
-    __slots__ = ()
+# Like PyTorch's, they are tuples whose places have names.
+max_result = type("max", (_Pair,), {"__slots__": ()})
+min_result = type("min", (_Pair,), {"__slots__": ()})
 
 
 def _extreme(input, dim, keepdim, other, whole, pairwise, arg, result):

@@ -372,7 +372,7 @@ def chunk(input, chunks, dim=0):
 @view_op(many=True, numpy=np.unstack)
 def unbind(input, dim=0):
     dim = axes(dim, input.ndim)[0]
-    return [input[(slice(None),) * dim + (i,)] for i in range(input.shape[dim])]
+    return [input[(slice(None),) * dim + (i, ...)] for i in range(input.shape[dim])]
 
 
 @unbind.joint_derivative("input")
