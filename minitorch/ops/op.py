@@ -68,7 +68,8 @@ class Op:
         self.many = many  # the result is a list of tensors, each with a gradient
         parameters = inspect.signature(forward).parameters.values()
         self.parameters = [p.name for p in parameters]
-        self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        # What stands for each argument that is not given; () for the *arguments.
+        self.fill = [() if p.default is p.empty else p.default for p in parameters]
         self.positional = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self.names = [*self.parameters, *outputs]
@@ -176,10 +177,11 @@ class Op:
         """The arguments in the order of `parameters`, defaults filled in."""
         if self.variadic and len(args) > self.positional:
             args = (*args[: self.positional], args[self.positional :])
-        values = list(args)
-        for name in self.parameters[len(args) :]:
-            values.append(kwargs[name] if name in kwargs else self.defaults.get(name, ()))
-        return values
+        if not kwargs:
+            return [*args, *self.fill[len(args) :]]
+        names = self.parameters[len(args) :]
+        rest = self.fill[len(args) :]
+        return [*args, *[kwargs.get(name, v) for name, v in zip(names, rest, strict=True)]]
 
     def __call__(self, *args, **kwargs):
         """The general way: any arguments. `_unary` and `_binary` are short cuts around it."""
@@ -195,30 +197,22 @@ class Op:
             raise errors.translate(error, self, found) from error
         if not found:
             return output
+        hidden: tuple = ()
         if self.many:
             result: Any = [wrap(o) for o in output]
-            shared = zip(result, output, strict=True)
-            outputs = ()
         elif type(output) is tuple:  # the result, and what else its derivative needs
-            result = wrap(output[0])
-            outputs = (result, *output[1:])
-            shared = ()
+            result, hidden = wrap(output[0]), output[1:]
         else:
             result = wrap(output)
-            outputs = (result,)
-            shared = ((result, output),)
         if self.view:
-            base = args[0]
-            for number, (view, array) in enumerate(shared):
-                if array.base is not None and (
-                    array.base is base.array or array.base is base.array.base
-                ):
-                    link_view(view, base, (self, args[1:], kwargs, number if self.many else None))
+            for number, view in enumerate(result if self.many else (result,)):
+                step = (self, args[1:], kwargs, number if self.many else None)
+                link_view(view, args[0], step)
         if mode.enabled and self.inputs and any([t._requires_grad for t in found]):
             values = self.bind(args, kwargs)
             if any([_needs_grad(values[i]) for i in self.inputs]):
-                self.record([*values, *outputs], result)
-        return (result, *map(wrap, outputs[1:])) if len(outputs) > 1 else result
+                self.record([*values, result, *hidden], result)
+        return (result, *map(wrap, hidden)) if hidden else result
 
 
 _TORCH_NAMES = {"axis": "dim", "keepdims": "keepdim"}
@@ -301,21 +295,20 @@ def _as_type(value, common: dtypes.dtype):
 # The decorators
 
 
-def op(forward=None, *, numpy=(), function=True, method=True, **kinds):
+def op(forward=None, *, numpy=(), function=True, method=True, alone=False, **kinds):
     """An operation on whole tensors: reductions, products, shapes, layers.
 
     `numpy`: NumPy's function of the same meaning, or several. `function`, `method`: whether it is a
-    function of the package and a method of Tensor. `kinds`: see `Op`.
+    function of the package and a method of Tensor. `alone`: only the first argument is ever a
+    tensor. `kinds`: see `Op`.
     """
     if forward is None:
-        return functools.partial(op, numpy=numpy, function=function, method=method, **kinds)
+        return functools.partial(
+            op, numpy=numpy, function=function, method=method, alone=alone, **kinds
+        )
     made = Op(forward, **kinds)
-
-    @functools.wraps(forward)
-    def call(*args, **kwargs):
-        return made(*args, **kwargs)
-
-    return register(call, made, numpy, function, method)
+    call = _alone(made) if alone or made.view else _any(made)
+    return register(functools.wraps(forward)(call), made, numpy, function, method)
 
 
 def view_op(forward=None, **options):
@@ -368,10 +361,37 @@ def composite(function=None, *, numpy=(), method=True, is_function=True):
     return register(function, None, numpy, is_function, method)
 
 
+def _any(op: Op):
+    def call(*args, **kwargs):
+        return op(*args, **kwargs)
+
+    return call
+
+
+def _alone(op: Op):
+    """The short way for one tensor and arguments that are none: sums, views."""
+    forward, view = op.forward, op.view
+
+    def call(input, *args, **kwargs):
+        if kwargs or op.many or not isinstance(input, Tensor):
+            return op(input, *args, **kwargs)
+        try:
+            result = wrap(forward(input.array, *args))
+        except (ValueError, TypeError, IndexError) as error:
+            raise errors.translate(error, op, [input]) from error
+        if view:
+            link_view(result, input, (op, args, kwargs, None))
+        if input._requires_grad and mode.enabled and op.inputs:
+            op.record([*op.bind((input, *args), kwargs), result], result)
+        return result
+
+    return call
+
+
 def _unary(op: Op):
     """The short way for one tensor: no loops, no keyword arguments."""
     forward, floating = op.forward, op.floating
-    defaults = tuple(op.defaults.values())
+    defaults = op.fill[op.positional :]
 
     def call(input, *args, **options):
         if args or options or not isinstance(input, Tensor):
@@ -390,7 +410,7 @@ def _unary(op: Op):
 def _binary(op: Op):
     """The short way for two tensors of one type, or a float tensor and a number."""
     forward, floating = op.forward, op.floating
-    defaults = tuple(op.defaults.values())
+    defaults = op.fill[op.positional :]
 
     def call(input, other, *args, **options):
         if args or options:

@@ -30,7 +30,7 @@ def _axis(dim, ndim):
     return None if dim is None or dim == () or dim == [] else axes(dim, ndim)
 
 
-@op(numpy=np.sum)
+@op(numpy=np.sum, alone=True)
 def sum(input, dim=None, keepdim=False, *, dtype=None):
     if dtype is not None:
         kind = dtype.numpy if isinstance(dtype, dtypes.dtype) else dtype
@@ -54,7 +54,7 @@ def _floating(input, name: str):
         )
 
 
-@op(numpy=np.mean)
+@op(numpy=np.mean, alone=True)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     if dtype is not None:
         input = input.astype(dtype.numpy)
@@ -135,12 +135,12 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 # Extremes
 
 
-@op
+@op(alone=True)
 def amax(input, dim=(), keepdim=False):
     return np.max(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
 
 
-@op
+@op(alone=True)
 def amin(input, dim=(), keepdim=False):
     return np.min(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
 
@@ -175,12 +175,12 @@ def _arg(extreme, input, dim, keepdim):
     return extreme(input, axis=axes(dim, input.ndim)[0], keepdims=keepdim)
 
 
-@op(numpy=np.argmax)
+@op(numpy=np.argmax, alone=True)
 def argmax(input, dim=None, keepdim=False):
     return _arg(np.argmax, input, dim, keepdim)
 
 
-@op(numpy=np.argmin)
+@op(numpy=np.argmin, alone=True)
 def argmin(input, dim=None, keepdim=False):
     return _arg(np.argmin, input, dim, keepdim)
 
@@ -235,17 +235,17 @@ def min(input, dim=None, keepdim=False, *, other=None):
     return _extreme(input, dim, keepdim, other, amin, functions["minimum"], argmin, min_result)
 
 
-@op(numpy=np.all)
+@op(numpy=np.all, alone=True)
 def all(input, dim=None, keepdim=False):
     return np.all(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
 
 
-@op(numpy=np.any)
+@op(numpy=np.any, alone=True)
 def any(input, dim=None, keepdim=False):
     return np.any(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
 
 
-@op(numpy=np.prod)
+@op(numpy=np.prod, alone=True)
 def prod(input, dim=None, keepdim=False, *, dtype=None):
     kind = dtype.numpy if dtype else (np.int64 if input.dtype.kind in "biu" else None)
     return np.prod(input, axis=dim, keepdims=keepdim, dtype=kind)
@@ -272,7 +272,7 @@ def _prod_by_input(grad, input, out, dim, keepdim):
 prod.derivatives(input=_prod_by_input)
 
 
-@op
+@op(alone=True)
 def cumsum(input, dim, *, dtype=None):
     kind = dtype.numpy if dtype else (np.int64 if input.dtype.kind in "biu" else None)
     if input.ndim == 0:
@@ -287,7 +287,7 @@ cumsum.derivatives(
 )
 
 
-@op
+@op(alone=True)
 def logsumexp(input, dim, keepdim=False):
     axis = axes(dim, input.ndim)
     top = np.max(input, axis=axis, keepdims=True)

@@ -14,10 +14,13 @@ from ..tensor import Tensor
 
 
 def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
-    """Note that `view` shares memory with `source` and is made from it by `step`.
+    """If `view` shares memory with `source`, note so, and that it is made from it by `step`.
 
     A step is (operation, arguments, keyword arguments, number of the output or None).
     """
+    owner = view.array.base  # NumPy's views refer to the array that owns the memory
+    if owner is None or (owner is not source.array and owner is not source.array.base):
+        return
     storage = view._storage = source._storage
     if not mode.enabled:
         return
