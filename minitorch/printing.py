@@ -215,8 +215,8 @@ def _float_cells(flat: np.ndarray) -> tuple[list[str], int]:
 
 def _complex_cells(flat: np.ndarray) -> tuple[list[str], int]:
     """Complex elements as `1.0000+2.0000j`; the real and imaginary parts each have a notation."""
-    real, real_width = _real_cells(flat.real)
-    imag, imag_width = _float_cells(flat.imag.astype(np.float64))
+    real, real_width = _real_cells(np.real(flat))
+    imag, imag_width = _float_cells(np.imag(flat).astype(np.float64))
     signed = [i if i.startswith("-") else "+" + i for i in imag]
     cells = [r + i + "j" for r, i in zip(real, signed, strict=True)]
     return cells, real_width + imag_width + 1

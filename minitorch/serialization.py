@@ -82,7 +82,7 @@ def load(f, map_location=None, *, weights_only: bool | None = True, mmap: bool |
             zipfile.ZipFile(file) as archive,
         ):
             return _Loader(archive, map_location, f if mmap else None).load()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError) as error:
         raise RuntimeError(
             "cannot load: the file is damaged, cut short, or not in the zip format that save and "
             f"torch.save (since PyTorch 1.6) write: {error}"
@@ -166,7 +166,8 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, metad
 
 
 def _rebuild_parameter(data, requires_grad, hooks, attributes=None):
-    from .nn import Parameter
+    """A parameter. The attributes that a script hung on it in PyTorch are left out."""
+    from .nn.parameter import Parameter
 
     return Parameter(_expect(data, Tensor), _expect(requires_grad, bool))
 
@@ -177,7 +178,7 @@ _FUNCTIONS: dict[str, Callable] = {
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_parameter": _rebuild_parameter,
     "torch._utils _rebuild_parameter_with_state": _rebuild_parameter,
-    "torch Size": lambda shape: Size(_expect(shape, tuple)),
+    "torch Size": lambda shape: Size(_expect(n, int) for n in _expect(shape, tuple)),
     "torch device": lambda *parts: devices.device(*(_expect(part, str, int) for part in parts)),
     "collections OrderedDict": lambda: OrderedDict(),
     "collections Counter": lambda counts: Counter(_expect(counts, dict)),
@@ -242,7 +243,7 @@ def _run(program: bytes, load_storage: Callable):
                 for key, value in zip(items[::2], items[1::2], strict=True):
                     target[_key(key)] = value
             case "GLOBAL":
-                stack.append(_find(argument))
+                stack.append(_find(str(argument)))
             case "BINPERSID":
                 stack.append(load_storage(stack.pop()))
             case "REDUCE":
@@ -299,16 +300,21 @@ class _Loader:
 
     def start(self, info: zipfile.ZipInfo) -> int:
         """Where in the file a record's bytes begin."""
-        self.file.seek(info.header_offset)
-        lengths = struct.unpack("<26x2H", self.file.read(30))  # of the name and the extra field
+        self.file.seek(max(info.header_offset, 0))
+        magic, *lengths = struct.unpack("<4s22x2H", self.file.read(30))  # of name and extra field
+        if info.header_offset < 0 or magic != b"PK\x03\x04":
+            raise EOFError(f"record {info.filename!r} does not begin where the directory says")
         return info.header_offset + 30 + sum(lengths)
 
     def read(self, info: zipfile.ZipInfo) -> np.ndarray:
         content = np.empty(info.file_size, np.uint8)
         self.file.seek(self.start(info))
-        if self.file.readinto(content.data) != info.file_size:
+        rest = content.data
+        while count := self.file.readinto(rest):  # an unbuffered file may give a part at a time
+            rest = rest[count:]
+        if rest:
             raise EOFError(f"record {info.filename!r} is cut short")
-        if zlib.crc32(content) != info.CRC:
+        if info.CRC and zlib.crc32(content.data) != info.CRC:  # PyTorch can be told to leave it 0
             raise EOFError(f"the bytes of record {info.filename!r} do not match their checksum")
         return content
 
@@ -339,7 +345,7 @@ class _Loader:
     def place(self, array: np.ndarray, location: str) -> np.ndarray:
         """A storage that was saved on `location`, where `map_location` wants it."""
         if callable(self.map_location):
-            moved = self.map_location(wrap(array), location)
+            moved: Any = self.map_location(wrap(array), location)
             if moved is not None:
                 return moved.array
         elif isinstance(self.map_location, dict):
@@ -363,7 +369,10 @@ class _SavedStorage(NamedTuple):
     owner: np.ndarray
 
 
-class _Pickler(pickle._Pickler):
+_PythonPickler: Any = pickle._Pickler  # the one written in Python: its save_global can be replaced
+
+
+class _Pickler(_PythonPickler):
     """Python's own pickler, held to what `_run` understands."""
 
     def __init__(self, file):
@@ -403,13 +412,11 @@ class _Pickler(pickle._Pickler):
         )
 
     def reduce_tensor(self, tensor: Tensor):
-        from .nn import Parameter
+        from .nn.parameter import Parameter
 
         if isinstance(tensor, Parameter):
-            data = wrap(tensor.array)
-            return _NAMES["torch._utils _rebuild_parameter"], (
-                (data, tensor.requires_grad, OrderedDict())
-            )
+            arguments = wrap(tensor.array), tensor.requires_grad, OrderedDict()
+            return _NAMES["torch._utils _rebuild_parameter"], arguments
         array = tensor.array
         size = array.itemsize
         owner = _owner(array)

@@ -1,6 +1,7 @@
 """Random numbers against PyTorch's, for the same seed: the values and the state left behind."""
 
 import copy
+import math
 import pickle
 import threading
 
@@ -256,11 +257,12 @@ def test_bernoulli_with_an_array_of_probabilities(p_dtype, shape):
     assert_same_state(a, b)
 
 
-@pytest.mark.parametrize("p", [0.0, 1.0, 1e-300, 1 - 2**-53])
+@pytest.mark.parametrize("p", [0.0, 1.0, 0, 1, True, 1e-300, 1 - 2**-53])
 def test_bernoulli_at_the_ends(p):
     a, b = generators(2)
     ours = random.bernoulli_(a, np.empty(1000, np.float32), p)
     assert_same(ours, torch.empty(1000).bernoulli_(p, generator=b))
+    assert_same_state(a, b)
 
 
 @given(seed=st.integers(0, 1000), p=st.floats(0.01, 0.99), size=st.integers(1, 2000))
@@ -364,6 +366,7 @@ def test_bad_states(state):
         (lambda g, a: random.normal_(g, a, 0, -1), lambda t: t.normal_(0, -1)),
         (lambda g, a: random.randint_(g, a, 5, 5), lambda t: t.random_(5, 5)),
         (lambda g, a: random.bernoulli_(g, a, 1.5), lambda t: t.bernoulli_(1.5)),
+        (lambda g, a: random.bernoulli_(g, a, math.nan), lambda t: t.bernoulli_(math.nan)),
         (lambda g, a: random.exponential_(g, a, -1), lambda t: t.exponential_(-1)),
         (lambda g, a: random.geometric_(g, a, 0), lambda t: t.geometric_(0)),
         (lambda g, a: random.log_normal_(g, a, 0, 0), lambda t: t.log_normal_(0, 0)),
@@ -382,6 +385,12 @@ def test_bad_arguments(ours, theirs):
     with pytest.raises(RuntimeError) as got, np.errstate(divide="ignore"):
         ours(random.Generator(), np.ones(2, np.float32))
     assert str(got.value) == str(expected.value).split("\n")[0]
+
+
+def test_the_wrong_probability_is_named():
+    p = np.array([[0.5, 0.1], [1.25, 2.0]])
+    with pytest.raises(RuntimeError, match=r"in \[0, 1\], but got p=1.25"):
+        random.bernoulli_(random.Generator(), np.empty((2, 2)), p)
 
 
 def test_integers_that_the_type_cannot_hold():

@@ -90,8 +90,9 @@ class _Pass:
                     node.release()
             for edge, result in zip(edges, results, strict=True):
                 if edge is not None:
-                    # Passed on unchanged, it goes as a view: its `base` says it has other holders.
-                    self.deliver(edge, grad.view() if result is grad and _is_leaf(edge) else result)
+                    if result is grad and _is_leaf(edge):
+                        result = _not_its_own(grad)
+                    self.deliver(edge, result)
 
     def deliver(self, edge: Node, grad) -> None:
         """Add `grad` (None: no gradient) to what has arrived at `edge`."""
@@ -118,6 +119,14 @@ class _Pass:
         if self.arrived is not None and node in self.arrived:
             self.arrived[node] = grad
         return grad
+
+
+def _not_its_own(grad):
+    """A gradient that is passed on unchanged, in a form that a leaf will not take for its own.
+
+    An array goes as a view: its `base` says that it has other holders (see AccumulateGrad).
+    """
+    return grad.clone() if isinstance(grad, Tensor) else grad.view()
 
 
 def _is_leaf(node: Node) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .link import Link, Steps
+from minitorch.distributed.link import Link, Steps
 
 # The pieces in which large data travels: while one is reduced, the next is on its way.
 SEGMENT_BYTES = 1 << 20

@@ -8,6 +8,7 @@ PyTorch: tools/autograd/derivatives.yaml.
 
 import numpy as np
 
+from .. import kernels
 from .op import composite, elementwise, functions, op
 
 # Arithmetic
@@ -55,6 +56,11 @@ def floor_divide(input, other):
     return np.floor_divide(input, other)
 
 
+floor_divide.derivatives(
+    input=lambda grad: np.zeros_like(grad), other=lambda grad: np.zeros_like(grad)
+)
+
+
 @composite
 def div(input, other, *, rounding_mode=None):
     """Division; `rounding_mode` None is exact, "floor" and "trunc" round. Mirrors torch.div."""
@@ -91,8 +97,12 @@ def pow(input, exponent):
         if exponent == 0.5:
             return np.sqrt(input)
     if not isinstance(exponent, float) and np.asarray(input).dtype.kind in "iu":
-        if np.any(np.less(exponent, 0)):
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        negative = np.less(exponent, 0)
+        if np.any(negative):  # only 1 and -1 have an integer inverse
+            if np.ndim(exponent) == 0:
+                raise RuntimeError("Integers to negative integer powers are not allowed.")
+            power = np.power(input, np.absolute(exponent))
+            return np.where(negative & (np.absolute(input) != 1), 0, power)
     return np.power(input, exponent)
 
 
@@ -285,6 +295,14 @@ def sigmoid(input):
 
 
 sigmoid.derivatives(input=lambda grad, out: grad * (out * (1 - out)))
+
+
+@elementwise(floating=True)
+def erf(input):
+    return kernels.erf(input)
+
+
+erf.derivatives(input=lambda grad, input: grad * (np.exp(-input * input) * 1.1283791670955126))
 
 
 @elementwise

@@ -10,12 +10,14 @@ PyTorch: CopySlices in torch/csrc/autograd/functions/tensor.h, VariableHooks::re
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.graph import edge_of
-from ..tensor import Tensor, wrap
+from ..tensor import Storage, Tensor, wrap
 from .op import functions, op
 from .views import take_again
 
@@ -98,7 +100,13 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
         or any(isinstance(a, Tensor) and a._requires_grad for a in (*args, *kwargs.values()))
     )
     check_writable(target, tracked)
-    result = operation(alias(target), *args, **kwargs)
+    before = alias(target)
+    before._storage = Storage()  # it has a version of its own: see below
+    result = operation(before, *args, **kwargs)
+    kept = weakref.ref(before)
+    del before
+    if (saved := kept()) is not None:  # a formula needs the old values, which are about to go
+        saved.array = saved.array.copy()
     write(target, result.array)
     if result._node is not None:
         move_in_graph(target, result._node)

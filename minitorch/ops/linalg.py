@@ -37,8 +37,10 @@ def matmul(input, other):
     if input.ndim > 2 and other.ndim == 2 and input.flags.c_contiguous:
         # One product with all rows is quicker than one for each matrix of the batch.
         rows = np.matmul(input.reshape(-1, inner), other)
-        return rows.reshape(*input.shape[:-1], other.shape[-1])
-    return np.matmul(input, other)
+        product = rows.reshape(*input.shape[:-1], other.shape[-1])
+    else:
+        product = np.matmul(input, other)
+    return product.astype(input.dtype, copy=False)  # that of bfloat16 comes as float32
 
 
 def _matrix(a, vector_is_column: int) -> str:

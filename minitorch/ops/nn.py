@@ -394,7 +394,7 @@ def _gelu(input, approximate):
 def _gelu_composition(grad, input, approximate):
     if approximate == "none":
         density = (input * input * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
-        return grad * (functions["_normal_cdf"](input) + input * density)
+        return grad * (0.5 * (1 + functions["erf"](input * math.sqrt(0.5))) + input * density)
     k = math.sqrt(2 / math.pi)
     t = (k * (input + 0.044715 * input**3)).tanh()
     slope = k * (1 + 3 * 0.044715 * input * input)

@@ -41,6 +41,7 @@ functions: dict[str, Any] = {}  # what `import minitorch` offers, by name
 
 # The one-letter codes of NumPy's floating and complex types ("E" is ml_dtypes' bfloat16).
 FLOATS = "efdEFD"
+WEAK = "efdFD"  # those beside which NumPy lets a Python number keep the type: not bfloat16
 
 
 class Plan(NamedTuple):
@@ -287,7 +288,7 @@ def _as_type(value, common: dtypes.dtype):
         return value if value.array.dtype == common.numpy else value.to(common)
     if isinstance(value, np.ndarray):
         return value.astype(common.numpy, copy=False)
-    if value is None or common.category >= dtypes.FLOATING:
+    if value is None or common.numpy.char in WEAK:
         return value.item() if isinstance(value, np.generic) else value
     return np.array(value).astype(common.numpy)  # integers wrap around as PyTorch's do
 
@@ -423,11 +424,11 @@ def _binary(op: Op):
                 plain = a.dtype is b.dtype and (not floating or a.dtype.char in FLOATS)
             else:
                 kind = type(b)
-                plain = (kind is float or kind is int) and a.dtype.char in FLOATS
+                plain = (kind is float or kind is int) and a.dtype.char in WEAK
         elif isinstance(b, Tensor):
             b = b.array
             kind = type(a)
-            plain = (kind is float or kind is int) and b.dtype.char in FLOATS
+            plain = (kind is float or kind is int) and b.dtype.char in WEAK
         else:
             return forward(a, b)
         if not plain:
@@ -454,9 +455,8 @@ def _promoting(op: Op):
 def _promoted_call(op: Op, args: tuple, options: dict):
     """The general way for elementwise ops: bring the arguments to one type, then call."""
     if options:
-        for name in op.parameters[len(args) : op.positional]:  # other=2 is an argument as well
-            if name in options:
-                args = (*args, options.pop(name))
+        for i in range(len(args), op.positional):  # other=2 is an argument as well
+            args = (*args, options.pop(op.parameters[i], op.fill[i]))
     if any(isinstance(value, Tensor) for value in args):
         args = promote(op, args)
     return op(*args, **options)

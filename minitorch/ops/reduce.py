@@ -149,12 +149,8 @@ def _extreme_by_input(grad, input, out, dim, keepdim):
     """Spread evenly over all the elements that are the extreme."""
     shape = input.shape
     hit = input == _spread(out, shape, dim, keepdim)
-    ties = np.sum(hit, axis=axes(dim, len(shape)), keepdims=True)
-    return np.where(hit, _spread(grad, shape, dim, keepdim) / _as_float(ties, grad), 0)
-
-
-def _as_float(count, like):
-    return count.to(like.dtype)
+    ties = np.sum(hit, axis=axes(dim, len(shape)), keepdims=True, dtype=grad.dtype)
+    return np.where(hit, _spread(grad, shape, dim, keepdim) / ties, 0)
 
 
 amax.derivatives(input=_extreme_by_input)
@@ -282,7 +278,7 @@ def cumsum(input, dim, *, dtype=None):
 
 cumsum.derivatives(
     input=lambda grad, dim: (
-        grad if np.ndim(grad) == 0 else np.flip(functions["cumsum"](np.flip(grad, dim), dim), dim)
+        grad if grad.ndim == 0 else np.flip(functions["cumsum"](np.flip(grad, dim), dim), dim)
     )
 )
 
@@ -290,6 +286,8 @@ cumsum.derivatives(
 @op(alone=True)
 def logsumexp(input, dim, keepdim=False):
     axis = axes(dim, input.ndim)
+    if input.dtype.kind in "biu":
+        input = input.astype(dtypes.get_default_dtype().numpy)
     top = np.max(input, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)  # all -inf stays -inf; +inf stays +inf
     total = np.log(np.add.reduce(np.exp(input - top), axis=axis, keepdims=True)) + top
@@ -319,7 +317,7 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
             functions["abs"](input), () if dim is None else dim, keepdim
         )
     if p == 0:
-        return sum((input != 0).to(input.dtype), dim, keepdim)
+        return sum(functions["abs"](functions["sign"](input)), dim, keepdim)
     if p == 1:
         return sum(functions["abs"](input), dim, keepdim)
     return sum(functions["abs"](input) ** p, dim, keepdim) ** (1 / p)

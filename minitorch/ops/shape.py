@@ -152,7 +152,7 @@ Tensor.swapdims = swapaxes
 # Dimensions of extent 1, and stretched ones
 
 
-@view_op
+@view_op(numpy=np.expand_dims)
 def unsqueeze(input, dim):
     limit = input.ndim + 1
     if not -limit <= dim < limit:

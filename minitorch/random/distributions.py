@@ -16,6 +16,7 @@ import numpy as np
 from minitorch.random.generator import Generator
 
 PIECE = 16384  # elements made at a time: all temporaries stay in the processor's cache
+SILENT = np.errstate(all="ignore")  # log(0), and results beyond the range of float16, are infinite
 
 
 def uniform_(generator: Generator, array: np.ndarray, low=0.0, high=1.0) -> np.ndarray:
@@ -102,11 +103,10 @@ def bernoulli_(generator: Generator, array: np.ndarray, p=0.5) -> np.ndarray:
     p is a number (two words an element: what dropout draws with 1 - its own p), or an array that
     broadcasts to the filled one (two words if it is float64, else one). 0 <= p <= 1.
     """
-    p = np.asarray(p)
-    if not np.all((p >= 0) & (p <= 1)):
-        wrong = p if p.ndim == 0 else p[~((p >= 0) & (p <= 1))].flat[0]
+    if not np.all(inside := (p >= 0) & (p <= 1)):
+        wrong = p[~inside][0] if isinstance(p, np.ndarray) else p
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={wrong}")
-    if p.ndim == 0 and p.dtype == np.float64:
+    if not isinstance(p, np.ndarray):
         # uniform < p, compared as integers: k / 2**53 < p is k < p * 2**53.
         limit, low53 = np.uint64(math.ceil(float(p) * 2.0**53)), np.uint64(2**53 - 1)
         return _fill(array, lambda n: (generator.words64(n) & low53) < limit)
@@ -117,6 +117,7 @@ def bernoulli_(generator: Generator, array: np.ndarray, p=0.5) -> np.ndarray:
     return array
 
 
+@SILENT
 def exponential_(generator: Generator, array: np.ndarray, lambd=1.0) -> np.ndarray:
     """Fill with waiting times of rate lambd > 0. Mirrors Tensor.exponential_. Two words each."""
     if not lambd > 0:
@@ -124,6 +125,7 @@ def exponential_(generator: Generator, array: np.ndarray, lambd=1.0) -> np.ndarr
     return _fill(array, lambda n: -1.0 / lambd * np.log1p(-generator.doubles(n)))
 
 
+@SILENT
 def geometric_(generator: Generator, array: np.ndarray, p: float) -> np.ndarray:
     """Fill with the number of trials until a success. Mirrors Tensor.geometric_. Two words each."""
     if not 0 < p < 1:
@@ -132,6 +134,7 @@ def geometric_(generator: Generator, array: np.ndarray, p: float) -> np.ndarray:
     return _fill(array, lambda n: np.ceil(np.log(generator.doubles(n)) / failure))
 
 
+@SILENT
 def log_normal_(generator: Generator, array: np.ndarray, mean=1.0, std=2.0) -> np.ndarray:
     """Fill with e to the power of normals. Mirrors Tensor.log_normal_. std > 0."""
     if not std > 0:
@@ -139,6 +142,7 @@ def log_normal_(generator: Generator, array: np.ndarray, mean=1.0, std=2.0) -> n
     return _fill(array, lambda n: np.exp(_scale(generator.normals(n), std, mean)))
 
 
+@SILENT
 def cauchy_(generator: Generator, array: np.ndarray, median=0.0, sigma=1.0) -> np.ndarray:
     """Fill with Cauchy's distribution. Mirrors Tensor.cauchy_. sigma > 0. Two words each."""
     if not sigma > 0:
@@ -163,7 +167,6 @@ def _integers_of(dtype) -> tuple[int, int]:
     return -(2**digits), 2**digits
 
 
-@np.errstate(all="ignore")  # as in PyTorch, log(0) is -inf, and so is what a type cannot hold
 def _fill(array: np.ndarray, values) -> np.ndarray:
     """Write values(n), piece by piece, into the array in the order of its memory."""
     view = array

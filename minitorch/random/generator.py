@@ -42,7 +42,7 @@ class Generator:
     into distributions. Each draw is atomic, so threads may share a generator.
     """
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device: str | devices.device = "cpu"):
         self.device = devices.check(device)
         self._lock = threading.Lock()
         self._engine = np.random.MT19937(0)
@@ -92,7 +92,7 @@ class Generator:
 
     def set_state(self, state) -> Generator:
         """Continue from what get_state() gave, here or in PyTorch: 5056 bytes (uint8)."""
-        state = np.ascontiguousarray(state)
+        state = np.ascontiguousarray(state)  # also of a Tensor
         if state.dtype != np.uint8:
             raise TypeError(f"RNG state must be a torch.ByteTensor, but it is {state.dtype}")
         if state.size != STATE.itemsize:
@@ -105,7 +105,7 @@ class Generator:
             raise RuntimeError("Invalid mt19937 state: these bytes are not a generator's state")
         engine = {"key": state["words"].astype(np.uint32), "pos": 625 - int(state["left"])}
         with self._lock:
-            self._engine.state = {"bit_generator": "MT19937", "state": engine}
+            self._engine.state = {"bit_generator": "MT19937", "state": engine}  # type: ignore
             self._seed = int(state["seed"])
             valid = state["normal_is_valid"]
             self._spare_normal = float(state["normal_y"]) if valid else None
@@ -113,10 +113,10 @@ class Generator:
 
     def clone_state(self) -> Generator:
         """A new generator at the same place of the same stream."""
-        return Generator(self.device).set_state(self.get_state())
+        return type(self)(self.device).set_state(self.get_state())
 
     def __reduce__(self):  # a lock cannot be pickled or copied; the state can
-        return _restore, (self.get_state(),)
+        return _restore, (type(self), np.asarray(self.get_state()))
 
     def __repr__(self) -> str:
         return f"<Generator device={self.device} initial_seed={self._seed}>"
@@ -178,5 +178,5 @@ def box_muller(m, u, v):
     return radius * m.cos(angle), radius * m.sin(angle)
 
 
-def _restore(state) -> Generator:
-    return Generator().set_state(state)
+def _restore(kind: type[Generator], state: np.ndarray) -> Generator:
+    return kind().set_state(state)

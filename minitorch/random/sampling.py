@@ -36,9 +36,11 @@ def multinomial(
     """
     _check_multinomial(weights, num_samples, replacement)
     if not replacement or num_samples == 1:
-        # An exponential race: the time until index i is drawn has rate weights[i]. The first
+        # An exponential race: the time until index i arrives has rate weights[i]. The first
         # num_samples to arrive are a sample without replacement.
         speed = weights / exponential_(generator, np.empty_like(weights))
+        if num_samples == 1:  # a language model's choice of the next token: no need to sort
+            return speed.argmax(axis=-1, keepdims=True)
         return np.argsort(-speed, axis=-1, kind="stable")[..., :num_samples]
     rows = weights.reshape(-1, weights.shape[-1])
     drawn = np.empty((len(rows), num_samples), np.int64)

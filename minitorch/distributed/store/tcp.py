@@ -104,6 +104,10 @@ class TCPStore(Store):
         this store's only connection for seconds at a time."""
         return TCPStore(self.host, self.port, timeout=self._timeout)
 
+    def set_timeout(self, timeout):
+        super().set_timeout(timeout)
+        self._connection().settimeout(_patience(timeout))
+
     @property
     def local_address(self) -> str:
         """This machine's address on the network that reaches the store: the one to tell peers."""
@@ -255,7 +259,7 @@ class TCPStore(Store):
             connection.sendall(validate + bytes([Query.PING]) + nonce)
             if connection.recv(NONCE.size, socket.MSG_WAITALL) != nonce:
                 raise ConnectionError("whatever listens there is no store")
-            connection.settimeout(max(1.0, self._timeout.total_seconds()))
+            connection.settimeout(_patience(self._timeout))
             return connection
         except BaseException:
             connection.close()
@@ -283,3 +287,8 @@ class TCPStore(Store):
 
     def __repr__(self):
         return f"TCPStore({self.host}:{self.port})"
+
+
+def _patience(timeout: timedelta) -> float:
+    """Seconds to wait for the reply to a request that never has to wait for anything itself."""
+    return max(1.0, timeout.total_seconds())

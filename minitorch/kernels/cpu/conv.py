@@ -34,7 +34,8 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .threads import accumulation_dtype, blocks, parallel_for
+from .blocking import accumulation_dtype, blocks
+from .threads import parallel_for
 
 COLUMNS = 1 << 18
 """Elements of columns made at a time: 1 MB of float32, about the size of an L2 cache."""
@@ -180,7 +181,7 @@ def _windows(images, plan):
 
 
 class _Scatter:
-    """col2im(weight.T @ grad) for any stride: adds one kernel position's columns after the other."""
+    """col2im(weight.T @ grad) for any stride: adds the columns kernel position by position."""
 
     def __init__(self, plan, dtype):
         self.plan, self.dtype = plan, dtype

@@ -21,24 +21,13 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import itertools
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
-
-BLOCK = 1 << 15
-"""Elements in a block: a few float32 arrays of this size (128 KB) fit into a core's L2 cache."""
-
-
-def blocks(start: int, stop: int, size: int) -> Iterator[slice]:
-    """The range [start, stop) as slices of at most `size` (at least one) items."""
-    size = max(size, 1)
-    for first in range(start, stop, size):
-        yield slice(first, min(first + size, stop))
 
 
 def parallel_for(n: int, work: Callable[[int, int], Any], grain: int = 1) -> list:
@@ -52,9 +41,8 @@ def parallel_for(n: int, work: Callable[[int, int], Any], grain: int = 1) -> lis
     if pieces <= 1 or _inside.active:
         return [work(0, n)]
     bounds = [n * i // pieces for i in range(pieces + 1)]
-    ranges = list(zip(bounds, bounds[1:], strict=False))
     with _one_blas_thread():
-        tasks = [_Task(work, *r) for r in ranges]
+        tasks = [_Task(work, *r) for r in itertools.pairwise(bounds)]
         _start_workers(pieces - 1)
         for task in tasks[1:]:
             _queue.put(task)
@@ -88,7 +76,7 @@ def set_num_threads(n: int) -> None:
 
 
 class _Task:
-    """One piece of a range. It runs in a copy of the caller's context: NumPy's errstate is there."""
+    """One piece of a range, run in a copy of the caller's context (NumPy's errstate is there)."""
 
     __slots__ = ("context", "done", "error", "result", "start", "stop", "work")
 
@@ -199,8 +187,3 @@ def _default_num_threads() -> int:
 
 
 _num_threads = _default_num_threads()
-
-
-def accumulation_dtype(dtype: np.dtype) -> np.dtype:
-    """The type to compute in: float32 for the half-precision types, else the type itself."""
-    return np.dtype(np.float32) if dtype.name in ("float16", "bfloat16") else dtype

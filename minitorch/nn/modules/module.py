@@ -1,11 +1,11 @@
 """Module: a tree of layers that knows its parameters.
 
 Assigning a Parameter, a Buffer or a Module to an attribute enters it into one of three tables,
-`_parameters`, `_buffers`, `_modules`; everything else (walking the tree, moving it to another type
-or device, saving it) works on these tables.
-Invariants: a name is in at most one of the tables or among the ordinary attributes; a parameter
-stays the same object for as long as the module lives, so optimizers and hooks may hold on to it.
-Saving and loading are in state.py. PyTorch: torch/nn/modules/module.py.
+`_parameters`, `_buffers` and `_modules`. Everything else, such as walking the tree or moving it to
+another type, works on these tables; saving and loading are in state.py.
+Invariants: a name stands in at most one of the tables or among the ordinary attributes; a parameter
+stays the same object as long as the module lives, so optimizers and hooks may hold on to it.
+PyTorch: torch/nn/modules/module.py.
 """
 
 from __future__ import annotations
@@ -14,16 +14,418 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ... import devices, dtypes
+from ... import dtypes
+from ...autograd.grad_mode import no_grad
 from ...autograd.graph import Handle
 from ...tensor import Tensor
 from ..parameter import Buffer, Parameter
 from .state import Stateful
 
+_TABLES = ("_parameters", "_buffers", "_modules")
 _hook_keys = itertools.count()
 
-# What kinds of values are registered, in which table, and what PyTorch's messages call them.
-_KINDS = (
-    (Parameter, "_parameters", "parameter", "parameters", "torch.nn.Parameter or None"),
-    (Module := None, "_modules", "child module", "module", "torch.nn.Module or None"),
-)
+
+class Module(Stateful):
+    """Base class of all layers and models: override `forward`. Mirrors torch.nn.Module."""
+
+    training: bool
+
+    def __init__(self):
+        # Past __setattr__, which looks into the tables that are only being made here.
+        self.__dict__.update(
+            training=True,
+            _parameters={},
+            _buffers={},
+            _non_persistent_buffers_set=set(),
+            _modules={},
+            _forward_pre_hooks={},
+            _forward_hooks={},
+        )
+
+    # Registration
+
+    def __setattr__(self, name: str, value) -> None:
+        own = self.__dict__
+        if isinstance(value, Parameter):
+            self._make_room(name, "_parameters", "parameters")
+            self.register_parameter(name, value)
+        elif name in own.get("_parameters", ()):
+            _only_none(value, f"as parameter '{name}' (torch.nn.Parameter or None expected)")
+            self._parameters[name] = None
+        elif isinstance(value, Module):
+            self._make_room(name, "_modules", "module")
+            self._modules[name] = value
+        elif name in own.get("_modules", ()):
+            _only_none(value, f"as child module '{name}' (torch.nn.Module or None expected)")
+            self._modules[name] = None
+        elif isinstance(value, Buffer):
+            self.register_buffer(name, value, value.persistent)
+        elif name in own.get("_buffers", ()):
+            self.register_buffer(name, value, name not in self._non_persistent_buffers_set)
+        else:
+            object.__setattr__(self, name, value)
+
+    def _make_room(self, name: str, table: str, what: str) -> None:
+        """Forget any other kind of attribute called `name`."""
+        self._check_initialised(table, what)
+        for other in (self.__dict__, *[self.__dict__[t] for t in _TABLES if t != table]):
+            other.pop(name, None)
+        self._non_persistent_buffers_set.discard(name)
+
+    def _check_initialised(self, table: str, what: str) -> None:
+        if table not in self.__dict__:
+            raise AttributeError(f"cannot assign {what} before Module.__init__() call")
+
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        for table in _TABLES:
+            if table in own and name in own[table]:
+                return own[table][name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __delattr__(self, name: str) -> None:
+        for table in _TABLES:
+            if name in self.__dict__[table]:
+                del self.__dict__[table][name]
+                self._non_persistent_buffers_set.discard(name)
+                return
+        object.__delattr__(self, name)
+
+    def __dir__(self):
+        names = {*object.__dir__(self), *self._parameters, *self._buffers, *self._modules}
+        return sorted(name for name in names if not name[0].isdigit())
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Enter `param` as attribute `name`; None reserves the name. Raises KeyError, TypeError."""
+        self._check_initialised("_parameters", "parameter")
+        self._check_name("parameter", name, self._parameters)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"cannot assign '{_type_name(param)}' object to parameter '{name}' "
+                "(torch.nn.Parameter or None required)"
+            )
+        if param is not None and param._node is not None:
+            raise ValueError(
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be "
+                "created explicitly; what is computed from other tensors belongs into forward()."
+            )
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Enter state that is not learned. `persistent`: it belongs to the state_dict."""
+        self._check_initialised("_buffers", "buffer")
+        self._check_name("buffer", name, self._buffers)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' "
+                "(torch Tensor or None required)"
+            )
+        self._buffers[name] = tensor
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Enter a child. Another name of add_module."""
+        self.add_module(name, module)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Enter a child as attribute `name`. Raises TypeError for what is no module."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{_type_name(module)} is not a Module subclass")
+        self._check_initialised("_modules", "module")
+        self._check_name("module", name, self._modules)
+        self._modules[name] = module
+
+    def _check_name(self, kind: str, name: str, table: dict) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{kind} name should be a string. Got {_type_name(name)}")
+        if "." in name:
+            raise KeyError(f'{kind} name can\'t contain ".", got: {name}')
+        if name == "":
+            raise KeyError(f'{kind} name can\'t be empty string ""')
+        if name not in table and hasattr(self, name):
+            raise KeyError(f"attribute '{name}' already exists")
+
+    # Walking the tree
+
+    def named_modules(
+        self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Itself and all modules below with their dotted names, parents first."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from child.named_modules(memo, path, remove_duplicate)
+
+    def _named_members(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool):
+        seen: set = set()
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
+        for path, module in modules:
+            for name, member in module.__dict__[table].items():
+                if member is not None and member not in seen:
+                    if remove_duplicate:
+                        seen.add(member)
+                    yield (f"{path}.{name}" if path else name), member
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(name, parameter) pairs; `recurse`: also those of the modules below."""
+        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """(name, buffer) pairs; `recurse`: also those of the modules below."""
+        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) pairs of the modules directly below."""
+        seen: set = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def children(self) -> Iterator[Module]:
+        return (child for _, child in self.named_children())
+
+    def get_submodule(self, target: str) -> Module:
+        """The module with the dotted name `target`. Raises AttributeError."""
+        module: Any = self
+        for name in target.split(".") if target else ():
+            if not hasattr(module, name):
+                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def _get_member(self, target: str, table: str, what: str):
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        if name not in module.__dict__[table]:
+            raise AttributeError(f"`{name}` is not {what}")
+        return getattr(module, name)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter with the dotted name `target`. Raises AttributeError."""
+        return self._get_member(target, "_parameters", "an nn.Parameter")
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with the dotted name `target`. Raises AttributeError."""
+        return self._get_member(target, "_buffers", "a buffer")
+
+    # Changing all of the tree
+
+    def apply(self, fn: Callable[[Module], None]):
+        """Call `fn` on every module, children first, itself last. Returns the module."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def _apply(self, convert: Callable[[Tensor], Tensor]):
+        """Replace the memory of every parameter, gradient and buffer by its converted form."""
+        for child in self.children():
+            child._apply(convert)
+        with no_grad():
+            for parameter in self._parameters.values():
+                if parameter is not None:
+                    parameter.data = convert(parameter)
+                    if parameter._grad is not None:
+                        parameter._grad.data = convert(parameter._grad)
+            for name, buffer in self._buffers.items():
+                if buffer is not None:
+                    self._buffers[name] = convert(buffer)
+        return self
+
+    def to(self, *args, dtype=None, device=None, non_blocking=False, memory_format=None):
+        """Convert in place: to(dtype), to(device), to(device, dtype), to(tensor).
+
+        Only floating parameters and buffers change their dtype. Returns the module. Raises
+        TypeError for a dtype that is not floating. Mirrors torch.nn.Module.to.
+        """
+        for arg in args:
+            if isinstance(arg, dtypes.dtype):
+                dtype = arg
+            elif isinstance(arg, Tensor):
+                dtype, device = arg.dtype, arg.device
+            elif not isinstance(arg, bool):  # a bool is `non_blocking`
+                device = arg
+        if dtype is not None and dtype.category < dtypes.FLOATING:
+            raise TypeError(
+                "nn.Module.to only accepts floating point or complex dtypes, but got desired "
+                f"dtype={dtype}"
+            )
+        return self._apply(lambda t: t.to(dtype=dtype if _is_real(t) else None, device=device))
+
+    def type(self, dst_type):
+        """Convert all parameters and buffers, also those of integers."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def float(self):
+        return self.to(dtypes.float32)
+
+    def double(self):
+        return self.to(dtypes.float64)
+
+    def half(self):
+        return self.to(dtypes.float16)
+
+    def bfloat16(self):
+        return self.to(dtypes.bfloat16)
+
+    def cpu(self):
+        return self.to(device="cpu")
+
+    def cuda(self, device=None):
+        return self.to(device="cuda" if device is None else device)
+
+    def train(self, mode: bool = True):
+        """Set training mode, which dropout and batch norm look at. Returns the module."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
+        return self
+
+    def eval(self):
+        """Set evaluation mode: train(False)."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True):
+        """Switch the learning of all parameters on or off. Returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or set them to zero in place."""
+        for parameter in self.parameters():
+            if parameter._grad is not None:
+                if set_to_none:
+                    parameter._grad = None
+                else:
+                    parameter._grad = parameter._grad.detach_()
+                    parameter._grad.zero_()
+
+    # Calling
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
+
+    def __call__(self, *args, **kwargs):
+        if self._forward_pre_hooks or self._forward_hooks:
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    def _call_with_hooks(self, args: tuple, kwargs: dict):
+        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
+            if with_kwargs:
+                changed = hook(self, args, kwargs)
+                if changed is not None:
+                    args, kwargs = changed
+            else:
+                changed = hook(self, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(self._forward_hooks.values()):
+            seen = (args, kwargs) if with_kwargs else (args,)
+            changed = hook(self, *seen, output)
+            if changed is not None:
+                output = changed
+        return output
+
+    def register_forward_pre_hook(self, hook, *, prepend: bool = False, with_kwargs: bool = False):
+        """Run `hook(module, args)` before forward; what it returns replaces the arguments.
+
+        `with_kwargs`: hook(module, args, kwargs), returning both. Returns a handle with `remove()`.
+        """
+        return _add(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(self, hook, *, prepend: bool = False, with_kwargs: bool = False):
+        """Run `hook(module, args, output)` after forward; what it returns replaces the output.
+
+        `with_kwargs`: hook(module, args, kwargs, output). Returns a handle with `remove()`.
+        """
+        return _add(self._forward_hooks, (hook, with_kwargs), prepend)
+
+    # How it prints
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses: the layer's own arguments."""
+        return ""
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        children = [f"({name}): {_indent(repr(child))}" for name, child in self._modules.items()]
+        return _in_parentheses(self._get_name(), extra.split("\n") if extra else [], children)
+
+
+def _in_parentheses(name: str, extra: list[str], children: list[str]) -> str:
+    """Name(extra) on one line if that is all, otherwise a line for each part."""
+    if not children and len(extra) <= 1:
+        return f"{name}({''.join(extra)})"
+    return f"{name}(\n  " + "\n  ".join(extra + children) + "\n)"
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n  ")
+
+
+def _add(hooks: dict, entry: tuple, first: bool) -> Handle:
+    key = next(_hook_keys)
+    others = dict(hooks) if first else {}
+    if first:
+        hooks.clear()
+    hooks[key] = entry
+    hooks.update(others)
+    return Handle(hooks, key)
+
+
+def _only_none(value, expectation: str) -> None:
+    if value is not None:
+        raise TypeError(f"cannot assign '{_type_name(value)}' {expectation}")
+
+
+def _type_name(value) -> str:
+    """What PyTorch's messages call the type of a value."""
+    if isinstance(value, Tensor):
+        return value.type()
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.dtype.category >= dtypes.FLOATING

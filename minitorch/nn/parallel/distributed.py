@@ -205,4 +205,3 @@ class DistributedDataParallel(Module):
 
     def __getstate__(self):
         raise TypeError("save the module inside, model.module, not its DistributedDataParallel")
-

@@ -1,0 +1,140 @@
+"""What the workers print, merged line by line.
+
+Why it exists: several processes writing to one terminal tear each other's lines apart and nobody
+knows who said what. Here each worker writes into pipes of its own, and whole lines come out, each
+with its rank in front.
+
+The invariant: bytes between two newlines of one worker appear together. A line that is still being
+written (a progress bar that redraws itself with a carriage return, a prompt) is shown at once on a
+terminal, as the last line, and is taken away while other lines are printed above it. In a file or
+pipe only finished lines appear, a progress bar as its last state.
+
+PyTorch: torch/distributed/elastic/multiprocessing/tail_log.py
+"""
+
+import collections
+import os
+import selectors
+import shutil
+import subprocess
+
+ERASE_LINE = b"\r\x1b[K"
+CHAINED = (
+    b"During handling of the above exception, another exception occurred:",
+    b"The above exception was the direct cause of the following exception:",
+)
+TRACEBACK = (b"Traceback (most recent call last):", b"  + Exception Group Traceback")
+
+
+class Stream:
+    """One worker's stdout or stderr: the end of the pipe and the line begun."""
+
+    def __init__(self, pipe, target: int, prefix: bytes, history: collections.deque | None):
+        self.pipe = pipe
+        self.target = target  # the launcher's file descriptor where its lines go
+        self.prefix = prefix
+        self.history = history
+        self.begun = b""
+
+
+class Output:
+    """Prints the lines of all workers, and remembers the end of each one's stderr."""
+
+    def __init__(self):
+        self._selector = selectors.DefaultSelector()
+        self._terminal = {fd: os.isatty(fd) for fd in (1, 2)}
+        self._shown: Stream | None = None  # whose unfinished line is on the terminal now
+        self.stderr: dict[int, collections.deque[bytes]] = {}
+
+    def follow(self, rank: int, process: subprocess.Popen) -> None:
+        """Print what `process` writes; its stdout and stderr must be pipes."""
+        prefix = b"[rank%d] " % rank
+        self.stderr[rank] = collections.deque(maxlen=10_000)
+        for pipe, target, history in (
+            (process.stdout, 1, None),
+            (process.stderr, 2, self.stderr[rank]),
+        ):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            stream = Stream(pipe, target, prefix, history)
+            self._selector.register(pipe, selectors.EVENT_READ, stream)
+
+    def pump(self, seconds: float) -> bool:
+        """Print what has come, waiting at most `seconds` for the first; whether there was any."""
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
+            stream = key.data
+            data = os.read(stream.pipe.fileno(), 1 << 16)
+            if data:
+                self._take(stream, data)
+            else:
+                self._finish(stream)
+        return bool(ready)
+
+    def drain(self) -> None:
+        """Print all that is left. For when the workers have ended."""
+        for _ in range(1000):  # not for ever, should something outside our reach still write
+            if not self.pump(0):
+                break
+        for key in list(self._selector.get_map().values()):
+            self._finish(key.data)
+        self._show(None)
+
+    def traceback(self, rank: int) -> list[bytes]:
+        """The lines of the last traceback that a worker printed, with the exceptions it was chained
+        to; its last lines if there is none."""
+        lines = list(self.stderr.get(rank, ()))
+        start = None
+        for number in reversed(range(len(lines))):
+            if lines[number].startswith(TRACEBACK):
+                start = number
+                above = [line for line in lines[max(0, number - 2) : number] if line.strip()]
+                if not (above and above[-1].strip() in CHAINED):
+                    break
+        return lines[-10:] if start is None else lines[start:]
+
+    def _take(self, stream: Stream, data: bytes) -> None:
+        *lines, stream.begun = (stream.begun + data).split(b"\n")
+        for line in lines:
+            self._print(stream, line)
+        # Of a line that redraws itself only the newest state is worth keeping.
+        state = stream.begun.rstrip(b"\r")
+        stream.begun = stream.begun[state.rfind(b"\r") + 1 :]
+        if not self._terminal[stream.target]:
+            return
+        if stream.begun.strip():
+            self._show(stream)
+        elif self._shown is stream:
+            self._show(None)
+
+    def _print(self, stream: Stream, line: bytes) -> None:
+        line = line.rstrip(b"\r").rpartition(b"\r")[2]
+        if stream.history is not None:
+            stream.history.append(line)
+        shown = self._shown
+        self._show(None)
+        _write(stream.target, stream.prefix + line + b"\n")
+        if shown is not stream:
+            self._show(shown)
+
+    def _finish(self, stream: Stream) -> None:
+        if stream.begun.strip():
+            self._print(stream, stream.begun)
+            stream.begun = b""
+        self._selector.unregister(stream.pipe)
+        stream.pipe.close()
+
+    def _show(self, stream: Stream | None) -> None:
+        """Put this stream's unfinished line at the bottom of the terminal, in place of another."""
+        if stream is None and self._shown is None:
+            return
+        text = stream.prefix + stream.begun.rstrip(b"\r") if stream else b""
+        width = shutil.get_terminal_size().columns - 1
+        target = 2 if self._terminal[2] else 1
+        _write(target, ERASE_LINE + text.decode(errors="replace")[:width].encode())
+        self._shown = stream
+
+
+def _write(target: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(target, data) :]

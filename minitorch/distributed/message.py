@@ -1,0 +1,102 @@
+"""The header of every message: a fingerprint of the call that sent it.
+
+A collective works only if all ranks call the same one, in the same order, with the same sizes.
+When they do not, a library that trusts them hangs or adds floats to integers. So every message
+opens with 32 bytes that say which call it belongs to, and a receiver compares them with its own:
+one comparison of bytes where they agree, and where they differ, both calls can be named.
+
+Invariant: two calls have equal headers exactly if they may be paired.
+PyTorch has this only under TORCH_DISTRIBUTED_DEBUG=DETAIL (ProcessGroupWrapper.cpp).
+"""
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from minitorch.distributed.reduce_op import ReduceOp
+
+
+class Kind(IntEnum):
+    """What a message is for."""
+
+    HELLO = 1  # the first on a connection: the job's token
+    DATA = 2  # a part of a collective, or of a send
+    WAITING = 3  # "I have been in this call for a while": tells the late from the waiting
+    ABORT = 4  # "I have failed", with the reason
+    GOODBYE = 5  # "I leave, after this many collectives in each group"
+
+
+OPS = ("barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send")
+DTYPES = (
+    "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
+    "float16 bfloat16 float32 float64 complex64 complex128"
+).split()
+
+_LAYOUT = struct.Struct("<BBBBIqqi4x")
+HEADER_BYTES = _LAYOUT.size
+_NONE = 255
+
+
+class Fingerprint(NamedTuple):
+    """One call of one group.
+
+    `number` counts the group's collectives from 1; a send or recv has -1 - tag instead. Together
+    with the group it says which call a message belongs to, and the rest must then agree.
+    """
+
+    op: str
+    group: int = 0
+    number: int = 0
+    dtype: str = "uint8"
+    count: int = 0
+    reduce_op: ReduceOp | None = None
+    root: int | None = None
+
+    def pack(self, kind: Kind = Kind.DATA) -> bytes:
+        """The header's bytes."""
+        return _LAYOUT.pack(
+            kind,
+            OPS.index(self.op),
+            _NONE if self.reduce_op is None else self.reduce_op.value,
+            DTYPES.index(self.dtype),
+            self.group,
+            self.number,
+            self.count,
+            -1 if self.root is None else self.root,
+        )
+
+    def __str__(self) -> str:
+        """The call in words: `all_reduce(SUM, 10 x float32)`."""
+        words = [f"{self.count} x {self.dtype}"] if self.op != "barrier" else []
+        if self.reduce_op is not None:
+            words.insert(0, self.reduce_op.name)
+        if self.root is not None:
+            words.append(f"root={self.root}")
+        if self.op == "send":
+            words.append(f"tag={-1 - self.number}")
+        return f"{self.op}({', '.join(words)})"
+
+
+def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
+    """The reverse of `pack`. Raises ValueError if the bytes are no header of ours."""
+    try:
+        kind, op, reduce_op, dtype, group, number, count, root = _LAYOUT.unpack(header)
+        return Kind(kind), Fingerprint(
+            OPS[op],
+            group,
+            number,
+            DTYPES[dtype],
+            count,
+            None if reduce_op == _NONE else ReduceOp(reduce_op),
+            None if root < 0 else root,
+        )
+    except (struct.error, IndexError, ValueError) as error:
+        raise ValueError(f"not a minitorch message: {bytes(header)[:HEADER_BYTES]!r}") from error
+
+
+_LANE = struct.Struct("<Iq")
+
+
+def lane_of(header: bytes | memoryview) -> tuple[int, int]:
+    """Only the group and number of a header, which say whom a message is for."""
+    return _LANE.unpack_from(header, 4)

@@ -1,0 +1,97 @@
+"""How a chain of NumPy operations runs at the speed of a fused loop: in blocks.
+
+`exp(x - m) / s` on a large array is three loops, each of which streams the whole array through
+memory, and memory is the slow part. Done on a block that fits into a core's L2 cache, from the
+first operation to the last, with `out=` so that nothing new is allocated, only the first read and
+the last write go to memory. The blocks must not be too small either: each NumPy call costs about
+half a microsecond, and in two threads it also waits for the GIL.
+
+PyTorch: aten/src/ATen/native/cpu/Loops.h, which fuses at compile time instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+
+import numpy as np
+
+from .threads import parallel_for
+
+BLOCK = 1 << 15
+"""Elements of a block: three or four float32 arrays of this size (128 KB) share an L2 cache."""
+
+GRAIN = 1 << 16
+"""Elements for which another thread is worth waking."""
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def blocks(start: int, stop: int, size: int) -> Iterator[slice]:
+    """The range [start, stop) as slices of at most `size` (at least one) items."""
+    size = max(size, 1)
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
+
+
+def accumulation_dtype(dtype: np.dtype) -> np.dtype:
+    """The type to compute in: float32 for the half-precision types, else the type itself."""
+    return _FLOAT32 if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
+
+
+def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
+    """A new array: function(out_block, *input_blocks) over flat blocks of inputs of one shape.
+
+    Half-precision blocks are widened to float32 before, and the result rounded after.
+    """
+    dtype, shape = inputs[0].dtype, inputs[0].shape
+    wide = accumulation_dtype(dtype)
+    out = np.empty(shape, dtype)
+    flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
+
+    def work(start, stop):
+        for block in blocks(start, stop, BLOCK):
+            if wide == dtype:
+                function(flat[block], *[a[block] for a in flat_inputs])
+            else:
+                result = np.empty(block.stop - block.start, wide)
+                function(result, *[a[block].astype(wide) for a in flat_inputs])
+                flat[block] = result
+
+    parallel_for(out.size, work, GRAIN)
+    return out
+
+
+def by_rows(function: Callable, axis: int, *arrays: np.ndarray) -> None:
+    """Calls function(*blocks) over blocks of whole rows along `axis`, of C-contiguous arrays.
+
+    The blocks are (rows, n) where axis is the last one, and (rows, n, inner) otherwise: the row
+    runs along axis 1 in either case. (Views, so that the function can write into an output.)
+    """
+    shape = arrays[0].shape or (1,)
+    axis %= len(shape)
+    n, inner = shape[axis], prod(shape[axis + 1 :])
+    if prod(shape) == 0:
+        return
+    layout = (-1, n) if inner == 1 else (-1, n, inner)
+    views = [a.reshape(layout) for a in arrays]
+
+    def work(start, stop):
+        for rows in blocks(start, stop, BLOCK // (n * inner)):
+            function(*[view[rows] for view in views])
+
+    parallel_for(len(views[0]), work, GRAIN // (n * inner))
+
+
+def row_sum(block: np.ndarray) -> np.ndarray:
+    """Sums along axis 1, kept as length 1. For matrices as a product with ones: BLAS is quicker."""
+    if block.ndim == 2:
+        return (block @ np.ones(block.shape[1], block.dtype))[:, None]
+    return block.sum(axis=1, keepdims=True)
+
+
+def row_dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sums a * b along axis 1, kept as length 1."""
+    if a.ndim == 2:
+        return np.vecdot(a, b)[:, None]
+    return (a * b).sum(axis=1, keepdims=True)

@@ -1,0 +1,140 @@
+"""The negative log-likelihood of the target classes, alone and fused with log_softmax.
+
+A loss is computed for each target, and weighted by its class:
+
+    loss[i] = -weight[target[i]] * log_probs[i, target[i]]        0 where target is ignore_index
+
+'mean' divides the sum by the sum of the weights, not by the count: with no weights they agree, and
+ignored targets do not count. The forward passes hand out that sum, because backward needs it.
+
+The fused gradient is the one that everybody remembers, (softmax - one_hot) * scale: one pass, where
+the two separate gradients would first fill an array with zeros but for one entry a row.
+
+PyTorch: aten/src/ATen/native/LossNLL.cpp.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from .blocking import accumulation_dtype
+from .softmax import log_softmax_forward
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def nll_loss_forward(
+    log_probs: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(loss, sum of weights) of log_probs (N, C, *d) or (C,) at integer target (N, *d) or ().
+
+    `weight` is (C,) or None. The loss has target's shape for 'none', else no dimensions. Raises
+    IndexError for a target that is neither a class nor ignore_index. Mirrors torch's nll_loss.
+    """
+    dtype = log_probs.dtype
+    wide = accumulation_dtype(dtype)
+    entries, weights = _entries(log_probs.shape, target, weight, ignore_index, wide)
+    losses = log_probs.reshape(-1)[entries].astype(wide, copy=False)
+    # An ignored target's log-probability may be inf, and 0 * inf would be nan.
+    losses = np.where(weights == 0, weights, losses) * -weights
+    total = weights.sum()
+    if reduction == "none":
+        return losses.reshape(target.shape).astype(dtype, copy=False), np.asarray(total)
+    loss = losses.sum()
+    if reduction == "mean":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            loss = loss / total
+    return np.asarray(loss, dtype), np.asarray(total)
+
+
+def nll_loss_backward(
+    grad: np.ndarray,
+    shape: tuple[int, ...],
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    reduction: Reduction,
+    ignore_index: int,
+    total_weight: np.ndarray,
+) -> np.ndarray:
+    """The gradient for log_probs, whose shape is `shape`: zeros but for the target's entries."""
+    wide = accumulation_dtype(grad.dtype)
+    entries, weights = _entries(shape, target, weight, ignore_index, wide)
+    dx = np.zeros(shape, grad.dtype)
+    dx.reshape(-1)[entries] = -_scale(grad, weights, reduction, total_weight)
+    return dx
+
+
+def cross_entropy_forward(
+    logits: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """nll_loss of log_softmax(logits): (loss, log_probs, sum of weights), the latter for backward.
+
+    Shapes and errors as in nll_loss_forward. Mirrors torch's cross_entropy for class targets.
+    """
+    log_probs = log_softmax_forward(logits, 1 if logits.ndim > 1 else 0)
+    loss, total = nll_loss_forward(log_probs, target, weight, reduction, ignore_index)
+    return loss, log_probs, total
+
+
+def cross_entropy_backward(
+    grad: np.ndarray,
+    log_probs: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    reduction: Reduction,
+    ignore_index: int,
+    total_weight: np.ndarray,
+) -> np.ndarray:
+    """The gradient for logits: (softmax - one_hot(target)) * grad * weight."""
+    wide = accumulation_dtype(log_probs.dtype)
+    shape = log_probs.shape
+    entries, weights = _entries(shape, target, weight, ignore_index, wide)
+    scale = _scale(grad, weights, reduction, total_weight)
+    n = shape[0] if len(shape) > 1 else 1
+    dx = np.exp(log_probs, dtype=wide)
+    dx.reshape(n, -1, prod(shape[2:]))[...] *= scale.reshape(n, 1, -1)
+    dx.reshape(-1)[entries] -= scale
+    return dx.astype(log_probs.dtype, copy=False)
+
+
+def _entries(shape, target, weight, ignore_index, dtype):
+    """For each target: where its class lies in the flat input, and its weight (0 if ignored).
+
+    An ignored target is replaced by class 0, whose weight is then 0.
+    """
+    n, classes = (shape[0], shape[1]) if len(shape) > 1 else (1, shape[0])
+    inner = prod(shape[2:])
+    target = target.reshape(-1)
+    ignored = target == ignore_index
+    some = ignored.any()
+    if some:
+        target = np.where(ignored, 0, target)
+    if target.size and (target.min() < 0 or target.max() >= classes):
+        wrong = target[(target < 0) | (target >= classes)][0]
+        raise IndexError(f"Target {wrong} is out of bounds.")
+    weights = np.ones(target.shape, dtype) if weight is None else weight.astype(dtype)[target]
+    if some:
+        weights[ignored] = 0
+    if inner == 1:
+        return np.arange(n) * classes + target, weights
+    start = (np.arange(n) * classes * inner)[:, None] + np.arange(inner)
+    return start.reshape(-1) + target * inner, weights
+
+
+def _scale(grad, weights, reduction, total_weight):
+    """d result / d loss[i], times the weight: (targets,)."""
+    if reduction == "mean":
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return weights * (grad / total_weight)
+    return weights * grad.reshape(-1)

@@ -1,0 +1,102 @@
+"""Layer normalisation: each row to mean 0 and variance 1, then scaled and shifted.
+
+The variance is taken from the centred row, never as E[x*x] - E[x]^2, which cancels when the mean is
+large. Sums over rows and over columns are matrix-vector products, since BLAS reads memory several
+times as fast as np.sum. PyTorch: aten/src/ATen/native/cpu/layer_norm_kernel.cpp.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks, row_dot, row_sum
+from .threads import parallel_for
+
+
+def layer_norm_forward(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """(out, mean, rstd) of x (*, *normalized_shape); weight and bias are normalized_shape or None.
+
+    mean and rstd (1 / standard deviation) are (*, 1, ..., 1), in float32 for half precision.
+    Mirrors torch.native_layer_norm.
+    """
+    rows, n, wide = _as_rows(x, normalized_shape)
+    out = np.empty(rows.shape, wide)
+    mean, rstd = np.zeros((len(rows), 1), wide), np.full((len(rows), 1), np.nan, wide)
+    w, b = (None if p is None else p.astype(wide, copy=False).reshape(-1) for p in (weight, bias))
+
+    def work(start, stop):
+        for block in blocks(start, stop, BLOCK // n):
+            y = out[block]
+            mean[block] = row_sum(rows[block]) / n
+            np.subtract(rows[block], mean[block], out=y)
+            rstd[block] = 1 / np.sqrt(row_dot(y, y) / n + eps)
+            y *= rstd[block]
+            if w is not None:
+                y *= w
+            if b is not None:
+                y += b
+
+    if rows.size:
+        parallel_for(len(rows), work, GRAIN // n)
+    kept = x.ndim - len(normalized_shape)
+    statistics = (*x.shape[:kept], *[1] * len(normalized_shape))
+    out = out.reshape(x.shape).astype(x.dtype, copy=False)
+    return out, mean.reshape(statistics), rstd.reshape(statistics)
+
+
+def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, True)):
+    """(dx, dweight, dbias), None where `needs` has False. Mirrors torch.native_layer_norm_backward.
+
+    dweight and dbias have weight's shape; without a weight, that of the dimensions that mean lacks.
+
+    With xhat = (x - mean) * rstd and g = grad * weight:
+
+        dbias = sum(grad)    dweight = sum(grad * xhat)                          over rows
+        dx = rstd * (g - mean(g) - xhat * mean(g * xhat))                        within a row
+    """
+    lacking = next((i for i in reversed(range(x.ndim)) if rstd.shape[i] != 1), -1) + 1
+    normalized_shape = x.shape[lacking:] if weight is None else weight.shape
+    rows, n, wide = _as_rows(x, normalized_shape)
+    grads = _as_rows(grad, normalized_shape)[0]
+    mean, rstd = mean.reshape(-1, 1), rstd.reshape(-1, 1)
+    w = np.ones(n, wide) if weight is None else weight.astype(wide, copy=False).reshape(-1)
+    dx = np.empty(rows.shape, wide) if needs[0] else None
+
+    def work(start, stop):
+        dw, db = np.zeros(n, wide), np.zeros(n, wide)
+        for block in blocks(start, stop, BLOCK // n):
+            g, r = grads[block], rstd[block]
+            centred = rows[block] - mean[block]
+            product = g * centred
+            if needs[1]:
+                dw += r[:, 0] @ product
+            if needs[2]:
+                db += g.sum(0)
+            if dx is not None:
+                g_mean = (g @ w)[:, None] / n  # mean(g * w): no need to form g * w first
+                slope = (product @ w)[:, None] * r * r / n
+                y = np.multiply(g, w, out=dx[block])
+                centred *= slope
+                y -= centred
+                y -= g_mean
+                y *= r
+        return dw, db
+
+    partial = parallel_for(len(rows), work, GRAIN // n) if rows.size else []
+    dw = sum((p[0] for p in partial), np.zeros(n, wide))
+    db = sum((p[1] for p in partial), np.zeros(n, wide))
+    dx = None if dx is None else dx.reshape(x.shape).astype(x.dtype, copy=False)
+    return (
+        dx,
+        dw.reshape(normalized_shape).astype(x.dtype, copy=False) if needs[1] else None,
+        db.reshape(normalized_shape).astype(x.dtype, copy=False) if needs[2] else None,
+    )
+
+
+def _as_rows(x, normalized_shape):
+    """x as contiguous rows (rows, n) of the type to compute in; n; that type."""
+    n, wide = prod(normalized_shape), accumulation_dtype(x.dtype)
+    count = prod(x.shape[: x.ndim - len(normalized_shape)])
+    return np.ascontiguousarray(x, wide).reshape(count, n), n, wide

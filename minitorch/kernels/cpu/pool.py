@@ -1,0 +1,265 @@
+"""Max-pooling and average-pooling over two dimensions.
+
+Both go over the positions of the kernel, not over the windows: for position (i, j) one strided view
+of the padded input holds what all the windows see there, so a sum or a maximum over windows is a
+running one over k*k such views, in a few NumPy calls on whole images.
+
+Max-pooling also says where each maximum lies, as a flat index into (H, W): backward adds grad
+there, and backward's own derivative gathers from there. The first of equal values counts.
+
+PyTorch: aten/src/ATen/native/cpu/MaxPoolKernel.cpp, AvgPoolKernel.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks
+from .threads import parallel_for
+
+
+def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """(out, indices) of x (N, C, H, W) or (C, H, W): each window's maximum, and where it lies.
+
+    kernel_size, stride (default: kernel_size), padding, dilation: an int or a pair. The indices are
+    int64. A nan is taken for the greatest. Raises RuntimeError where no window fits. Mirrors
+    torch's max_pool2d_with_indices.
+    """
+    windows = _Windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
+    out = np.empty((len(planes), *windows.out), x.dtype)
+    indices = np.zeros(out.shape, np.int64)
+    lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+
+    def work(start, stop):
+        for block in blocks(start, stop, windows.block):
+            padded, best, place = windows.pad(planes[block], lowest), out[block], indices[block]
+            _running_maximum(windows, padded, best, place)
+            if windows.padding != (0, 0):
+                # In a window of nothing but -inf, the padding must not be the place.
+                empty = (best == lowest) & (place == 0)
+                np.copyto(place, windows.first_inside - windows.first, where=empty)
+            place += windows.first
+
+    parallel_for(len(planes), work, windows.grain)
+    shape = (*x.shape[:-2], *windows.out)
+    return out.reshape(shape), indices.reshape(shape)
+
+
+def _running_maximum(windows, padded, best, place):
+    """best: the windows' maxima. place: their positions, counted from the window's first entry."""
+    value, better = np.empty_like(best), np.empty(best.shape, bool)
+
+    def run(nan):
+        for offset, view in windows.views(padded):
+            if offset == 0:
+                np.copyto(best, view)
+                continue
+            np.copyto(value, view)  # the strided access once, not for each use
+            np.greater(value, best, out=better)
+            if nan:
+                np.logical_or(better, np.isnan(value), out=better)
+            np.copyto(place, offset, where=better)
+            np.maximum(best, value, out=best)  # keeps nan
+
+    run(nan=False)
+    if best.dtype.kind not in "iu" and np.isnan(best).any():
+        place.fill(0)
+        run(nan=True)
+
+
+def max_pool2d_backward(grad, indices, input_shape):
+    """The gradient for x, of input_shape: zeros, plus grad at its indices.
+
+    Mirrors torch's max_pool2d_with_indices_backward.
+    """
+    size, n = prod(input_shape[-2:]), prod(input_shape[:-2])
+    dx = np.zeros(n * size, accumulation_dtype(grad.dtype))
+    places = indices.reshape(n, -1) + (np.arange(n) * size)[:, None] if n else indices
+    np.add.at(dx, places.reshape(-1), grad.reshape(-1).astype(dx.dtype, copy=False))
+    return dx.reshape(input_shape).astype(grad.dtype, copy=False)
+
+
+def max_pool2d_gather(x, indices):
+    """The entries of x (..., H, W) at indices (..., h, w): the derivative of backward for grad."""
+    n = prod(indices.shape[:-2])
+    flat = x.reshape(n, prod(x.shape[-2:]))
+    picked = np.take_along_axis(flat, indices.reshape(n, prod(indices.shape[-2:])), axis=1)
+    return picked.reshape(indices.shape)
+
+
+def avg_pool2d_forward(
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+):
+    """The means of the windows of x (N, C, H, W) or (C, H, W). Mirrors torch's avg_pool2d."""
+    windows = _Windows(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    dtype = accumulation_dtype(x.dtype)
+    divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
+    planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
+    out = np.empty((len(planes), *windows.out), x.dtype)
+
+    def work(start, stop):
+        for block in blocks(start, stop, windows.block):
+            padded = windows.pad(planes[block].astype(dtype, copy=False), 0)
+            total = np.zeros(out[block].shape, dtype)
+            for _, view in windows.views(padded):
+                total += view
+            np.divide(total, divisor, out=out[block], casting="unsafe")
+
+    parallel_for(len(planes), work, windows.grain)
+    return out.reshape(*x.shape[:-2], *windows.out)
+
+
+def avg_pool2d_backward(
+    grad,
+    input_shape,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+):
+    """The gradient for x, of input_shape: grad / count, added to all of a window's entries.
+
+    Linear in grad, so its derivative is avg_pool2d_forward. Mirrors torch's avg_pool2d_backward.
+    """
+    windows = _Windows(input_shape, kernel_size, stride, padding, 1, ceil_mode)
+    dtype = accumulation_dtype(grad.dtype)
+    divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
+    grads = grad.reshape(prod(input_shape[:-2]), *windows.out)
+    dx = np.empty((len(grads), *input_shape[-2:]), grad.dtype)
+
+    def work(start, stop):
+        for block in blocks(start, stop, windows.block):
+            padded = np.zeros((block.stop - block.start, *windows.padded), dtype)
+            share = grads[block] / divisor
+            for _, view in windows.views(padded):
+                view += share
+            dx[block] = padded[windows.interior]
+
+    parallel_for(len(grads), work, windows.grain)
+    return dx.reshape(input_shape)
+
+
+class _Windows:
+    """Where the windows of a pooling lie. Mirrors aten/src/ATen/native/Pool.h for the sizes."""
+
+    def __init__(self, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
+        self.kernel, self.padding, self.dilation = map(_pair, (kernel_size, padding, dilation))
+        self.stride = self.kernel if stride is None or stride == () else _pair(stride)
+        self.input = tuple(input_shape[-2:])
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise RuntimeError(
+                f"pad should be at most half of effective kernel size, but got pad="
+                f"{max(self.padding)}, kernel_size={min(self.kernel)} and dilation="
+                f"{max(self.dilation)}"
+            )
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+        self.out = tuple(
+            _count(h, r, s, p, ceil_mode)
+            for h, r, s, p in zip(self.input, reach, self.stride, self.padding, strict=True)
+        )
+        if min(self.out) < 1:
+            raise RuntimeError(
+                f"Given input size: {_sizes(input_shape[-3:])}. Calculated output size: "
+                f"{_sizes((*input_shape[-3:-2], *self.out))}. Output size is too small"
+            )
+        # Of the padding at the end there may be too much, or with ceil_mode too little.
+        self.padded = tuple(
+            max((o - 1) * s + r, p + h)
+            for o, s, r, p, h in zip(
+                self.out, self.stride, reach, self.padding, self.input, strict=True
+            )
+        )
+        self.interior = (
+            ...,
+            *(slice(p, p + h) for p, h in zip(self.padding, self.input, strict=True)),
+        )
+        self.block = BLOCK // prod(self.padded)
+        self.grain = GRAIN // prod(self.padded)
+
+    @property
+    def first(self):
+        """The flat index into (H, W) of each window's first entry; in the padding, out of range."""
+        row, column = (
+            np.arange(o) * s - p
+            for o, s, p in zip(self.out, self.stride, self.padding, strict=True)
+        )
+        return row[:, None] * self.input[1] + column
+
+    @property
+    def first_inside(self):
+        """The same of each window's first entry that is not padding."""
+        row, column = (
+            start + np.maximum(-(start // d), 0) * d
+            for start, d in (
+                (np.arange(o) * s - p, d)
+                for o, s, p, d in zip(
+                    self.out, self.stride, self.padding, self.dilation, strict=True
+                )
+            )
+        )
+        return row[:, None] * self.input[1] + column
+
+    def pad(self, planes, value):
+        """planes (n, H, W) with `value` around them."""
+        if self.padded == self.input:
+            return planes
+        padded = np.full((len(planes), *self.padded), value, planes.dtype)
+        padded[self.interior] = planes
+        return padded
+
+    def views(self, padded) -> Iterator[tuple[int, np.ndarray]]:
+        """(offset into (H, W), view (n, *out)) for each position of the kernel, row by row."""
+        (dh, dw), (n, h, w) = self.dilation, padded.strides
+        strides = (n, h * self.stride[0], w * self.stride[1])
+        for i, j in np.ndindex(*self.kernel):
+            corner = padded[:, i * dh :, j * dw :]
+            view = as_strided(corner, (len(padded), *self.out), strides)
+            yield i * dh * self.input[1] + j * dw, view
+
+    def divisor(self, count_include_pad, override):
+        """How many entries each window's mean is over, (*out)."""
+        if override is not None:
+            return np.full(self.out, override)
+        counts = []
+        for o, s, p, k, h in zip(
+            self.out, self.stride, self.padding, self.kernel, self.input, strict=True
+        ):
+            start = np.arange(o) * s - p
+            stop = np.minimum(start + k, h + p)  # beyond, there is not even padding
+            if not count_include_pad:
+                start, stop = np.maximum(start, 0), np.minimum(stop, h)
+            counts.append(stop - start)
+        return np.multiply.outer(*counts)
+
+
+def _count(size, reach, stride, padding, ceil_mode):
+    """How many windows fit along one dimension."""
+    room = size + 2 * padding - reach
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1  # the last window would begin in the padding at the end
+    return count
+
+
+def _pair(value) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    value = tuple(value)
+    return value * 2 if len(value) == 1 else value
+
+
+def _sizes(sizes) -> str:
+    return "(" + "x".join(str(s) for s in sizes) + ")"

@@ -1,0 +1,9 @@
+"""Layers and models. `from minitorch import nn`: nn.Module, nn.Linear, nn.functional, nn.init.
+
+PyTorch: torch/nn/__init__.py.
+"""
+
+# ruff: noqa: F401, F403
+from . import functional, init, modules, utils
+from .modules import *
+from .parameter import Buffer, Parameter

@@ -1,0 +1,8 @@
+"""Optimizers, one file each, and learning rate schedulers. PyTorch: torch/optim/__init__.py."""
+
+# ruff: noqa: F401
+from . import lr_scheduler
+from .adam import Adam
+from .adamw import AdamW
+from .optimizer import Optimizer
+from .sgd import SGD

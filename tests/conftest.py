@@ -1,0 +1,25 @@
+"""What all tests share: one thread for PyTorch, and how hard hypothesis tries."""
+
+import os
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+
+_common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+# The ordinary run tries the same examples every time; HYPOTHESIS_PROFILE=thorough looks for more.
+settings.register_profile("ordinary", max_examples=25, derandomize=True, database=None, **_common)
+settings.register_profile("thorough", max_examples=1000, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
+
+
+@pytest.fixture(params=["minitorch", "torch"])
+def T(request):
+    """Either package: what holds for PyTorch is asserted for both, so the test itself is tested."""
+    if request.param == "torch":
+        return torch
+    import minitorch
+
+    return minitorch

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minitorch import kernels
+
+from .samples import array, close, dtypes, layouts, seeds, tensor
+
+
+@st.composite
+def problems(draw):
+    """(input, target, weight or None, ignore_index)"""
+    shape = draw(st.sampled_from([(4,), (3, 4), (0, 4), (5, 2), (1, 1), (2, 3, 4), (2, 3, 2, 2)]))
+    dtype, seed = draw(dtypes), draw(seeds)
+    x = array(shape, dtype, draw(layouts), seed)
+    classes = shape[1] if len(shape) > 1 else shape[0]
+    target_shape = (shape[0], *shape[2:]) if len(shape) > 1 else ()
+    ignore = draw(st.sampled_from([-100, 0, -1]))
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, classes, target_shape)
+    target = np.where(rng.random(target_shape) < 0.3, ignore, target)
+    weight = np.abs(array((classes,), dtype, seed=seed + 1)) + 1
+    return x, target, draw(st.sampled_from([None, weight])), ignore
+
+
+@given(problems(), st.sampled_from(["none", "mean", "sum"]), seeds)
+def test_like_torch(problem, reduction, seed):
+    x, target, weight, ignore = problem
+    options = dict(reduction=reduction, ignore_index=ignore)
+    for name in ("nll_loss", "cross_entropy"):
+        t = tensor(x, requires_grad=True)
+        w = None if weight is None else tensor(weight)
+        # PyTorch has these for half precision too, but not for every shape: compare with float32.
+        reference = t.float() if x.dtype == np.float16 else t
+        reference_w = w.float() if w is not None and x.dtype == np.float16 else w
+        expected = getattr(F, name)(reference, tensor(target), reference_w, **options)
+        expected = expected.to(t.dtype)
+        grad = array(expected.shape, str(x.dtype), seed=seed)
+        expected.backward(tensor(grad))
+
+        loss, *saved = getattr(kernels, f"{name}_forward")(x, target, weight, **options)
+        close(loss, expected)
+        if name == "nll_loss":
+            (total,) = saved
+            first = (grad, x.shape)
+        else:
+            log_probs, total = saved
+            first = (grad, log_probs)
+        backward = getattr(kernels, f"{name}_backward")
+        close(backward(*first, target, weight, reduction, ignore, total), t.grad)
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_ignored_is_nan_for_mean_and_zero_for_sum():
+    x, target = array((2, 3)), np.full(2, -100)
+    assert np.isnan(kernels.cross_entropy_forward(x, target)[0])
+    assert kernels.cross_entropy_forward(x, target, reduction="sum")[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [10, -1])
+def test_target_out_of_range(wrong):
+    x, target = array((2, 10)), np.array([3, wrong])
+    with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds."):
+        kernels.nll_loss_forward(x, target)
+    with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds."):
+        F.nll_loss(tensor(x), tensor(target))
