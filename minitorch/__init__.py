@@ -25,3 +25,6 @@ from .tensor import Size, Tensor  # noqa: E402
 
 globals().update(_functions)
 globals().update({d.name: d for d in dtypes.ALL} | dtypes.ALIASES)
+
+from . import distributed, nn, optim, utils  # noqa: E402
+from .serialization import load, save  # noqa: E402

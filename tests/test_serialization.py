@@ -275,8 +275,17 @@ def test_paths_and_files(tmp_path):
     with open(tmp_path / "c.pt", "wb", buffering=0) as file:
         save(x, file)
     check_equal(load(tmp_path / "c.pt"), x)
-    save(x, "/dev/null")
-    assert not os.path.isfile("/dev/null")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe, x = tmp_path / "pipe", wrap(np.arange(5))
+    os.mkfifo(pipe)
+    # Opened both ways, so that neither end can hang if save never opens it.
+    with open(os.open(pipe, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        save(x, pipe)
+        received = reader.read(10**6)
+    assert pipe.is_fifo()
+    check_equal(load(io.BytesIO(received)), x)
 
 
 def path_names(folder) -> set[str]:

@@ -46,13 +46,14 @@ class Operation:
     """One call of a collective, send or recv, and the link (link.py) of its algorithm.
 
     `members` are the global ranks of its group; `rank`, `size` and `source` count within it.
-    `label` describes the call in errors. `done` becomes true once, with `error` set if it failed.
+    `done` becomes true once, with `error` set if it failed.
     """
 
     def __init__(
         self,
         call: Fingerprint,
-        label: str,
+        dtype: np.dtype,
+        shape: tuple[int, ...],
         members: Sequence[int],
         rank: int,
         timeout: float,
@@ -60,16 +61,17 @@ class Operation:
         transport: Transport,
     ) -> None:
         self.call = call
-        self.label = label
+        self.dtype = dtype
+        self.shape = shape
         self.members = members
         self.rank = rank
         self.size = len(members)
         self.source = ANY
         self.header = call.pack()
         self.lane = (call.group, call.number)
-        self.dtype = np.dtype(call.dtype)
-        self.timeout = timeout
+        self.is_collective = call.number > 0
         self.started = time.monotonic()
+        self.timeout = timeout
         self.announced = False
         self.awaited = ANY
         self.done = False
@@ -79,8 +81,24 @@ class Operation:
         self.steps = algorithm(self)
 
     @property
-    def is_collective(self) -> bool:
-        return self.call.op != "send"
+    def label(self) -> str:
+        """The call as errors describe it: `all_reduce #3 (SUM, shape (4, 5), float32)`."""
+        call = self.call
+        words = [f"shape {self.shape}", call.dtype] if call.op != "barrier" else []
+        if call.reduce_op is not None:
+            words.insert(0, call.reduce_op.name)
+        if call.root is not None:
+            words.append(f"root {call.root}")
+        name = f"{call.op} #{call.number}" if self.is_collective else "send or recv"
+        if not self.is_collective:
+            words.append(f"tag {-1 - call.number}")
+        if call.group:
+            words.append(f"group {call.group}")
+        return f"{name} ({', '.join(words)})" if words else name
+
+    def expire_in(self, seconds: float) -> None:
+        """Let it fail `seconds` from now, unless it would earlier."""
+        self.timeout = min(self.timeout, time.monotonic() - self.started + seconds)
 
     def send(self, destination: int, array: np.ndarray) -> None:
         self._transport.send(self.members[destination], self.header, array)

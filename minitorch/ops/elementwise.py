@@ -457,7 +457,8 @@ minimum.derivatives(
 def clamp(input, min=None, max=None):
     if min is None and max is None:
         raise ValueError("clamp: at least one of 'min' or 'max' must not be None")
-    return np.clip(input, min, max)
+    out = input if min is None else np.maximum(input, min)
+    return out if max is None else np.minimum(out, max)
 
 
 def _inside(input, min, max):

@@ -233,12 +233,17 @@ def min(input, dim=None, keepdim=False, *, other=None):
 
 @op(numpy=np.all, alone=True)
 def all(input, dim=None, keepdim=False):
-    return np.all(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
+    return _truth(np.all(input, axis=_axis(dim, input.ndim), keepdims=keepdim), input)
 
 
 @op(numpy=np.any, alone=True)
 def any(input, dim=None, keepdim=False):
-    return np.any(input, axis=_axis(dim, input.ndim), keepdims=keepdim)
+    return _truth(np.any(input, axis=_axis(dim, input.ndim), keepdims=keepdim), input)
+
+
+def _truth(result, input):
+    """Of uint8, PyTorch's booleans of old, the result is uint8 as well."""
+    return result.astype(np.uint8) if input.dtype == np.uint8 else result
 
 
 @op(numpy=np.prod, alone=True)

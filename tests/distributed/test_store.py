@@ -277,6 +277,7 @@ def test_frozen_server_is_an_error_after_the_time_out():
     with served("minitorch") as (port, server):
         store = TCPStore("127.0.0.1", port, timeout=timedelta(seconds=1))
         server.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.pid, os.WSTOPPED)
         start = time.monotonic()
         with pytest.raises(DistNetworkError, match="lost the store"):
             store.add("counter", 1)

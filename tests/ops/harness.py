@@ -164,7 +164,7 @@ class Outcome(NamedTuple):
 
 
 def run(T, row: Row, form: str, dtype: str, layout="contiguous", order=1) -> Outcome:
-    """The row under package T, with derivatives up to `order` (0, 1 or 2)."""
+    """The row under package T, with derivatives up to `order`; 3 records the second ones too."""
     inputs = inputs_of(T, row, dtype, layout, grad=order > 0)
     outputs = flat(row.call(T, form, inputs))
     traced = [o for o in outputs if is_tensor(o) and o.requires_grad]
@@ -175,14 +175,16 @@ def run(T, row: Row, form: str, dtype: str, layout="contiguous", order=1) -> Out
     for c in cotangents:
         c.requires_grad_(order > 1)
     first = T.autograd.grad(
-        traced, wanted, cotangents, create_graph=order > 1, allow_unused=True
+        traced, wanted, cotangents, create_graph=order > 1, materialize_grads=True
     )
-    traced = [g for g in first if g is not None and g.requires_grad]
+    traced = [g for g in first if g.requires_grad]
     if order < 2 or not traced:
         return Outcome(outputs, list(first), [])
     wanted = [*wanted, *cotangents]
     seeds = cotangents_of(T, traced, row.label + " second")
-    second = T.autograd.grad(traced, wanted, seeds, allow_unused=True, materialize_grads=True)
+    second = T.autograd.grad(
+        traced, wanted, seeds, create_graph=order > 2, materialize_grads=True
+    )
     return Outcome(outputs, list(first), list(second))
 
 
@@ -210,7 +212,7 @@ def assert_same(got, expected, what: str, tolerance=None) -> None:
 
 def _filled(tensor):
     """PyTorch has zeros without memory, which cannot be read."""
-    zero = tensor._is_zerotensor()
+    zero = isinstance(tensor, torch.Tensor) and tensor._is_zerotensor()
     return torch.zeros(tensor.shape, dtype=tensor.dtype) if zero else tensor
 
 

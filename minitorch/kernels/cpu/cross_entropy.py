@@ -101,11 +101,11 @@ def cross_entropy_backward(
     shape = log_probs.shape
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     scale = _scale(grad, weights, reduction, total_weight)
-    n = shape[0] if len(shape) > 1 else 1
-    dx = np.exp(log_probs, dtype=wide)
-    dx.reshape(n, -1, prod(shape[2:]))[...] *= scale.reshape(n, 1, -1)
+    n, classes, inner = _sizes(shape)
+    dx = np.exp(log_probs, dtype=wide, order="C").reshape(n, classes, inner)
+    dx *= scale.reshape(n, 1, inner)
     dx.reshape(-1)[entries] -= scale
-    return dx.astype(log_probs.dtype, copy=False)
+    return dx.reshape(shape).astype(log_probs.dtype, copy=False)
 
 
 def _entries(shape, target, weight, ignore_index, dtype):
@@ -113,8 +113,7 @@ def _entries(shape, target, weight, ignore_index, dtype):
 
     An ignored target is replaced by class 0, whose weight is then 0.
     """
-    n, classes = (shape[0], shape[1]) if len(shape) > 1 else (1, shape[0])
-    inner = prod(shape[2:])
+    n, classes, inner = _sizes(shape)
     target = target.reshape(-1)
     ignored = target == ignore_index
     some = ignored.any()
@@ -138,3 +137,8 @@ def _scale(grad, weights, reduction, total_weight):
         with np.errstate(invalid="ignore", divide="ignore"):
             return weights * (grad / total_weight)
     return weights * grad.reshape(-1)
+
+
+def _sizes(shape):
+    """(N, C, entries of the other dimensions) of an input's shape."""
+    return (*shape[:2], prod(shape[2:])) if len(shape) > 1 else (1, shape[0], 1)
