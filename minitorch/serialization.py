@@ -47,7 +47,7 @@ def save(obj, f) -> None:
     pickler = _Pickler(pickled)
     pickler.dump(obj)
     records = {"data.pkl": pickled.getvalue(), "byteorder": sys.byteorder.encode()}
-    records |= {f"data/{s.key}": _bytes_of(s.owner) for s in pickler.storages.values()}
+    records |= {f"data/{s.key}": s.content for s in pickler.storages.values()}
     records["version"] = b"3\n"
     with (
         _replacing(f) if isinstance(f, (str, os.PathLike)) else contextlib.nullcontext(f) as file,
@@ -366,7 +366,7 @@ class _Loader:
 class _SavedStorage(NamedTuple):
     key: str
     dtype: dtypes.dtype
-    owner: np.ndarray
+    content: np.ndarray  # bytes
 
 
 _PythonPickler: Any = pickle._Pickler  # the one written in Python: its save_global can be replaced
@@ -390,8 +390,8 @@ class _Pickler(_PythonPickler):
     def persistent_id(self, obj):
         if type(obj) is not _SavedStorage:
             return None
-        count = _bytes_of(obj.owner).size // obj.dtype.itemsize
-        return ("storage", _StorageType(obj.dtype), obj.key, "cpu", count)
+        storage_type = _NAMES[f"torch {obj.dtype.legacy_name}Storage"]
+        return "storage", storage_type, obj.key, "cpu", obj.content.size // obj.dtype.itemsize
 
     def reducer_override(self, obj) -> Any:
         """How to write an object: as a name, as a call, or as pickle does it by itself."""
@@ -424,8 +424,10 @@ class _Pickler(_PythonPickler):
         if array.size == 0 or min(steps + owner.strides) < 0 or any(n % size for n in steps):
             owner = array = array.copy()  # nothing to share, or not in a way the format can say
             steps = (0, *array.strides)
-        storage = _SavedStorage(str(len(self.storages)), tensor.dtype, owner)
-        storage = self.storages.setdefault(id(owner), storage)
+        storage = self.storages.get(id(owner))
+        if storage is None:
+            storage = _SavedStorage(str(len(self.storages)), tensor.dtype, _bytes_of(owner))
+            self.storages[id(owner)] = storage
         if storage.dtype is not tensor.dtype:
             raise RuntimeError(
                 f"cannot save a {storage.dtype} and a {tensor.dtype} tensor that view the same "

@@ -270,13 +270,13 @@ class Tensor:
 
     def register_post_accumulate_grad_hook(self, hook):
         """Run `hook(tensor)` whenever .grad of this leaf has been added to. Returns a handle."""
-        from .autograd.graph import add_hook
+        from .autograd.graph import add_hook, edge_of
 
         if self._node is not None or not self._requires_grad:
             raise RuntimeError(
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
-        return add_hook(self, "_post_hooks", hook)
+        return add_hook(edge_of(self), "post_hooks", hook)
 
     def retain_grad(self) -> None:
         """Have backward fill .grad of this non-leaf tensor as well."""

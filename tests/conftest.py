@@ -23,3 +23,8 @@ def T(request):
     import minitorch
 
     return minitorch
+
+
+def pytest_configure(config):
+    # As in minitorch/__init__.py, whose filter pytest puts aside.
+    config.addinivalue_line("filterwarnings", r"ignore::RuntimeWarning:minitorch\..*")

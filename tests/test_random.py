@@ -265,6 +265,18 @@ def test_bernoulli_at_the_ends(p):
     assert_same_state(a, b)
 
 
+def test_bernoulli_compares_exactly():
+    """Integers stand in for uniforms: k counts as 1 when k / 2**53 < p, also between two k."""
+
+    class Counting(random.Generator):
+        def words64(self, n):
+            return np.arange(n, dtype=np.uint64)
+
+    for p in (0.5, 1.0, 1.5, 2.0):
+        got = random.bernoulli_(Counting(), np.empty(4), p * 2.0**-53)
+        np.testing.assert_array_equal(got, np.arange(4) < p)
+
+
 @given(seed=st.integers(0, 1000), p=st.floats(0.01, 0.99), size=st.integers(1, 2000))
 @settings(max_examples=30, deadline=None)
 def test_the_mask_of_dropout(seed, p, size):

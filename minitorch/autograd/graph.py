@@ -167,7 +167,9 @@ class AccumulateGrad(Node):
         if variable is None:
             return
         if variable._grad is None:
-            if not create_graph:  # an array that is a view has another holder, who may change it
+            if create_graph:
+                grad = grad.clone()
+            else:  # an array that is a view has another holder, who may change it
                 grad = wrap(grad if grad.base is None else grad.copy())
             variable._grad = grad
         elif create_graph:

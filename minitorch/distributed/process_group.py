@@ -91,6 +91,12 @@ class ProcessGroup(ABC):
         """Copy rank i's `array` into `outputs[i]` on every rank."""
 
     @abstractmethod
+    def all_gather_into_tensor(
+        self, output: np.ndarray, array: np.ndarray, async_op: bool = False
+    ) -> Work:
+        """Copy rank i's `array` into the i-th of `size` equal parts of `output`."""
+
+    @abstractmethod
     def barrier(self, async_op: bool = False) -> Work:
         """Done when every rank has called it."""
 
@@ -200,10 +206,17 @@ class ZmqProcessGroup(ProcessGroup):
     def all_gather(self, outputs, array, async_op=False):
         def steps(link: Link) -> Steps:
             gathered = np.empty((link.size, array.size), array.dtype)
-            gathered[link.rank] = array.reshape(-1)
-            yield from algorithms.ring_all_gather(link, gathered.reshape(-1))
+            yield from _gather(link, gathered, array)
             for output, block in zip(outputs, gathered, strict=True):
                 output[...] = block.reshape(output.shape)
+
+        return self._launch("all_gather", array, steps, async_op)
+
+    def all_gather_into_tensor(self, output, array, async_op=False):
+        def steps(link: Link) -> Steps:
+            gathered = output.reshape(link.size, array.size)
+            yield from _gather(link, gathered, array)
+            _write_back(gathered, output)
 
         return self._launch("all_gather", array, steps, async_op)
 
@@ -267,6 +280,11 @@ class ZmqProcessGroup(ProcessGroup):
         else:
             self._progress.run(operation)
         return ZmqWork(operation, self._progress)
+
+
+def _gather(link: Link, gathered: np.ndarray, array: np.ndarray) -> Steps:
+    gathered[link.rank] = array.reshape(-1)
+    return algorithms.ring_all_gather(link, gathered.reshape(-1))
 
 
 def _write_back(flat: np.ndarray, array: np.ndarray) -> None:

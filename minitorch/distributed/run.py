@@ -83,7 +83,7 @@ def main(args: list[str] | None = None) -> None:
         p.error(str(error))
     try:
         code = run(job)
-    except DistError as error:
+    except (DistError, OSError) as error:
         print(f"minitorchrun: {error}", file=sys.stderr)
         code = 1
     sys.exit(code)

@@ -4,6 +4,6 @@ PyTorch: torch/nn/__init__.py.
 """
 
 # ruff: noqa: F401, F403
-from . import functional, init, modules, utils
+from . import functional, init, modules, parallel, utils
 from .modules import *
 from .parameter import Buffer, Parameter

@@ -11,7 +11,7 @@ from .. import devices, dtypes
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor, wrap
 from . import inplace
-from .op import composite, functions, op, view_op
+from .op import composite, functions, op
 
 
 @op
@@ -49,14 +49,6 @@ def detach_(input):
     """Take the tensor itself out of the graph: it becomes a leaf."""
     input._node, input._requires_grad = None, False
     return input
-
-
-@view_op(function=False, method=False)
-def alias(input):
-    return input[...]
-
-
-alias.derivatives(input=lambda grad: grad)
 
 
 @op(function=False, method=False)

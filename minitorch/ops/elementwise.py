@@ -142,7 +142,7 @@ abs.derivatives(input=lambda grad, input: grad * np.sign(input))
 
 @elementwise(numpy=np.sign)
 def sign(input):
-    return np.sign(input)
+    return np.subtract(input > 0, input < 0, dtype=input.dtype)  # nan has sign 0
 
 
 sign.derivatives(input=lambda grad: np.zeros_like(grad))
@@ -438,18 +438,18 @@ def minimum(input, other):
     return np.minimum(input, other)
 
 
-def _to_the_winner(grad, wins, ties):
-    """The gradient where `wins`, half of it at `ties`."""
-    return np.where(ties, grad / 2, np.where(wins, grad, 0))
+def _unless_beaten(grad, beaten, ties):
+    """The gradient, but none where `beaten` and half of it at `ties`."""
+    return np.where(ties, grad / 2, np.where(beaten, 0, grad))
 
 
 maximum.derivatives(
-    input=lambda grad, input, other: _to_the_winner(grad, input > other, input == other),
-    other=lambda grad, input, other: _to_the_winner(grad, other > input, input == other),
+    input=lambda grad, input, other: _unless_beaten(grad, input < other, input == other),
+    other=lambda grad, input, other: _unless_beaten(grad, other < input, input == other),
 )
 minimum.derivatives(
-    input=lambda grad, input, other: _to_the_winner(grad, input < other, input == other),
-    other=lambda grad, input, other: _to_the_winner(grad, other < input, input == other),
+    input=lambda grad, input, other: _unless_beaten(grad, input > other, input == other),
+    other=lambda grad, input, other: _unless_beaten(grad, other > input, input == other),
 )
 
 

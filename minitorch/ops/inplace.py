@@ -60,9 +60,13 @@ def check_writable(target: Tensor, tracked: bool) -> None:
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
             )
-    if not target.array.flags.writeable or (
-        0 in target.array.strides and any(_repeats(target.array))
-    ):
+    array = target.array
+    if not array.flags.writeable:
+        raise RuntimeError(
+            "the tensor shares the memory of an array that is read-only. Please clone() the tensor "
+            "before performing the operation."
+        )
+    if 0 in array.strides and array.size and any(_repeats(array)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."

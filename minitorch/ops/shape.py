@@ -194,7 +194,9 @@ def expand(input, *shape):
                 f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  Tensor sizes: "
                 f"{list(input.shape)}"
             )
-    return np.broadcast_to(input, full)
+    out = np.broadcast_to(input, full)
+    out.flags.writeable = input.flags.writeable  # where nothing was stretched, it can be changed
+    return out
 
 
 expand.derivatives(input=lambda grad: grad)  # the engine sums over what was stretched
@@ -384,7 +386,7 @@ def _unbind_backward(grads, wanted, input_shape, dim):
 
 @op(numpy=np.flip)
 def flip(input, *dims):
-    return np.flip(input, axes(sizes(dims), input.ndim) if dims else ())
+    return np.flip(input, axes(sizes(dims), input.ndim) if dims else ()).copy()
 
 
 flip.derivatives(input=lambda grad, dims: flip(grad, *dims))

@@ -162,8 +162,7 @@ class Generator:
             else:
                 made = np.stack(box_muller(np, uniforms[0::2], -uniforms[1::2]), axis=1).ravel()
             normals = np.concatenate([ready, made])
-            if n:
-                self._spare_normal = float(normals[n]) if normals.size > n else None
+            self._spare_normal = float(normals[n]) if normals.size > n else None
         return normals[:n]
 
 

@@ -27,7 +27,7 @@ def array(shape, dtype="float32", layout="contiguous", seed=0):
 
 
 def tensor(array, requires_grad=False):
-    """A PyTorch tensor of the same memory layout, and a double where PyTorch's half is too coarse."""
+    """A PyTorch tensor of the same memory and layout."""
     t = torch.from_numpy(array)
     return t.requires_grad_() if requires_grad else t
 

@@ -28,7 +28,7 @@ def problems(draw):
 @given(problems(), st.sampled_from(["none", "mean", "sum"]), seeds)
 def test_like_torch(problem, reduction, seed):
     x, target, weight, ignore = problem
-    options = dict(reduction=reduction, ignore_index=ignore)
+    options = {"reduction": reduction, "ignore_index": ignore}
     for name in ("nll_loss", "cross_entropy"):
         t = tensor(x, requires_grad=True)
         w = None if weight is None else tensor(weight)

@@ -25,12 +25,12 @@ def test_the_type_of_the_first_array_decides(fake_device):
 
 
 def test_a_missing_kernel_names_kernel_and_device(fake_device):
-    with pytest.raises(NotImplementedError, match="gelu_forward.*'fake'"):
+    with pytest.raises(NotImplementedError, match=r"gelu_forward.*'fake'"):
         kernels.gelu_forward(fake_device)
 
 
 def test_an_unknown_array_type():
-    with pytest.raises(NotImplementedError, match="gelu_forward.*type list"):
+    with pytest.raises(NotImplementedError, match=r"gelu_forward.*type list"):
         kernels.gelu_forward([1.0])
 
 

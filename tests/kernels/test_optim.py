@@ -25,7 +25,7 @@ def walk(make_optimizer, step, shape, dtype):
 
 
 def equal_to_the_last_bits(ours, theirs):
-    """PyTorch contracts a * b + c into one rounding where the processor can, so a few bits differ."""
+    """PyTorch may round a * b + c once where the processor can, so a few bits differ."""
     np.testing.assert_array_max_ulp(ours.ravel(), theirs.ravel(), maxulp=16384)
     scale = np.abs(theirs).max()
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=8 * np.finfo(ours.dtype).eps * scale)
@@ -41,14 +41,14 @@ def equal_to_the_last_bits(ours, theirs):
     ],
 )
 def test_sgd(momentum, dampening, weight_decay, nesterov, maximize, dtype):
-    options = dict(
-        lr=0.1,
-        momentum=momentum,
-        dampening=dampening,
-        weight_decay=weight_decay,
-        nesterov=nesterov,
-        maximize=maximize,
-    )
+    options = {
+        "lr": 0.1,
+        "momentum": momentum,
+        "dampening": dampening,
+        "weight_decay": weight_decay,
+        "nesterov": nesterov,
+        "maximize": maximize,
+    }
     buffer = np.empty((3, 7), dtype)
 
     def step(param, grad, i):
@@ -66,7 +66,7 @@ def test_sgd(momentum, dampening, weight_decay, nesterov, maximize, dtype):
 @pytest.mark.parametrize("weight_decay", [0, 0.1])
 @pytest.mark.parametrize("maximize", [False, True])
 def test_adam(optimizer, betas, amsgrad, weight_decay, maximize, dtype):
-    options = dict(lr=0.01, eps=1e-8, weight_decay=weight_decay, maximize=maximize)
+    options = {"lr": 0.01, "eps": 1e-8, "weight_decay": weight_decay, "maximize": maximize}
     state = [np.zeros((5, 3), dtype) for _ in range(3 if amsgrad else 2)]
 
     def step(param, grad, i):

@@ -164,6 +164,7 @@ def test_custom_samplers_and_keys():
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3, 4])
 @pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.filterwarnings("error")
 def test_iterable_datasets(batch_size, drop_last):
     drop_last = drop_last and batch_size is not None
 

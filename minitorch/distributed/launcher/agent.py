@@ -100,6 +100,7 @@ def run(job: Job) -> int:
         _say(str(stopped))
         return stopped.exit_code
     finally:
+        signals.interrupt = False
         if nodes is not None:
             nodes.close()
         watchdog.close()
@@ -120,7 +121,9 @@ def _supervise(job: Job, nodes: Nodes, watchdog: Watchdog, signals: Signals) -> 
                 nodes.succeeded()
                 through = True
         end = time.monotonic() + ROOT_CAUSE_WAIT
-        while workers.only_consequences and workers.running and time.monotonic() < end:
+        while workers.only_consequences and nodes.outcome is None and time.monotonic() < end:
+            if not workers.running and job.nnodes == 1:
+                break
             workers.watch(0.05)
             signals.check()
     except Stopped as stopped:

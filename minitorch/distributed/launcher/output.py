@@ -13,6 +13,7 @@ PyTorch: torch/distributed/elastic/multiprocessing/tail_log.py
 """
 
 import collections
+import contextlib
 import os
 import selectors
 import shutil
@@ -136,5 +137,7 @@ class Output:
 
 
 def _write(target: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(target, data) :]
+    # When nobody reads any more, as after `| head`, the job goes on without its output.
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(target, data) :]

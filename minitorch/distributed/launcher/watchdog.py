@@ -33,8 +33,9 @@ class Watchdog:
 
     def _say(self, word: str, group: int) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{word} {group}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the watchdog
+            self._process.stdin.write(f"{word} {group}\n")
+            self._process.stdin.flush()
 
     def watch(self, group: int) -> None:
         """Kill this process group when the launcher is gone."""

@@ -159,8 +159,9 @@ class TCPStore(Store):
         """The answer to WAIT, or a withdrawal of the question. A withdrawal is always confirmed,
         even when the answer crosses it on the way."""
         connection = self._connection()
-        readable, _, _ = select.select([connection], [], [], seconds)
-        if readable:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if poll.poll(seconds * 1000):
             return self._byte() == STOP_WAITING
         connection.sendall(bytes([Query.CANCEL_WAIT]))
         in_time = self._byte() == STOP_WAITING

@@ -160,7 +160,6 @@ def erf(x: np.ndarray) -> np.ndarray:
     return elementwise(kernel, x)
 
 
-@np.errstate(over="ignore")
 def _sigmoid(out, x):
     """For x far below 0 exp(-x) is inf, and 1 / inf the right result."""
     np.negative(x, out=out)
@@ -203,7 +202,9 @@ def _normal_cdf(out, x):
     t *= -0.5
     np.exp(t, out=t)
     out *= t  # erfc(|x| / sqrt(2)) / 2: the probability of a tail
-    np.subtract(1, out, out=out, where=x > 0)
+    np.subtract(0.5, out, out=out)
+    np.copysign(out, x, out=out)
+    out += 0.5
     return t
 
 

@@ -39,6 +39,7 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
     return _FLOAT32 if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
 
 
+@np.errstate(all="ignore")  # as in PyTorch, inf - inf is nan without a word
 def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     """A new array: function(out_block, *input_blocks) over flat blocks of inputs of one shape.
 
@@ -47,6 +48,9 @@ def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)
     out = np.empty(shape, dtype)
+    if out.size <= BLOCK and wide == dtype:
+        function(out, *inputs)
+        return out
     flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
 
     def work(start, stop):
@@ -71,10 +75,13 @@ def by_rows(function: Callable, axis: int, *arrays: np.ndarray) -> None:
     shape = arrays[0].shape or (1,)
     axis %= len(shape)
     n, inner = shape[axis], prod(shape[axis + 1 :])
-    if prod(shape) == 0:
+    if arrays[0].size == 0:
         return
     layout = (-1, n) if inner == 1 else (-1, n, inner)
     views = [a.reshape(layout) for a in arrays]
+    if arrays[0].size <= BLOCK:
+        function(*views)
+        return
 
     def work(start, stop):
         for rows in blocks(start, stop, BLOCK // (n * inner)):

@@ -55,7 +55,7 @@ def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.nda
     return _rows(kernel, axis, grad, out)
 
 
-@np.errstate(invalid="ignore", divide="ignore", over="ignore")
+@np.errstate(all="ignore")
 def _rows(kernel, axis, *inputs):
     """A new array of kernel(*inputs, out) by rows. Half precision is computed in float32."""
     dtype = inputs[0].dtype

@@ -33,12 +33,6 @@ class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpe
     __str__ = __repr__
 
 
-class _StateDict(OrderedDict):
-    """An OrderedDict that can carry the version of each module as `_metadata`."""
-
-    _metadata: OrderedDict
-
-
 class Stateful:
     """The part of Module that saves and loads. Mirrors methods of torch.nn.Module."""
 
@@ -72,8 +66,8 @@ class Stateful:
         is a dict to add to. Mirrors torch.nn.Module.state_dict.
         """
         if destination is None:
-            destination = _StateDict()
-            destination._metadata = OrderedDict()
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()  # type: ignore[attr-defined]
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = {"version": self._version}
         self._save_to_state_dict(destination, prefix, keep_vars)

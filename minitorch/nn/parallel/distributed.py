@@ -22,7 +22,7 @@ from ... import distributed as dist
 from ...autograd.engine import current_pass, queue_callback
 from ...autograd.grad_mode import mode
 from ...tensor import wrap
-from ..module import Module
+from ..modules.module import Module
 
 FIRST_BUCKET_BYTES = 1 << 20  # small, so that the first all-reduce starts early
 

@@ -130,7 +130,6 @@ def _collate_strings(batch, *, collate_fn_map=None):
     return batch
 
 
-# NumPy's scalars before Python's: np.float64 is a float too.
 default_collate_fn_map: dict[type | tuple[type, ...], Callable] = {
     Tensor: _collate_tensors,
     np.ndarray: _collate_arrays,

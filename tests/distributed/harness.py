@@ -1,0 +1,149 @@
+"""Run a function on several real processes, with a deadline, and leave nothing behind.
+
+    def average(rank, world_size, start):
+        tensor = np.full(3, start + rank)
+        dist.all_reduce(tensor, dist.ReduceOp.AVG)
+        return tensor
+
+    results = run_ranks(average, 4, 10.0)       # one return value for each rank
+    outcomes = try_ranks(average, 4, 10.0)      # one Outcome for each, failed or not
+
+The function must be importable (defined at the top of a module), as its processes are spawned.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+LAST_GASP = 5.0  # seconds that a process may take to end once it has its result
+
+
+@dataclass
+class Outcome:
+    """How one rank ended.
+
+    `error` is None, the name of an exception and its text, or what became of a process that could
+    not say anything. `seconds` counts from the moment when the process group stood.
+    """
+
+    value: Any = None
+    error: str | None = None
+    traceback: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+
+
+def run_ranks(fn: Callable, world_size: int, *args: Any, **options: Any) -> list:
+    """Call `fn(rank, world_size, *args)` on every rank; returns the values in rank order.
+
+    Takes the options of `try_ranks`. Raises AssertionError, with the tracebacks, if a rank failed.
+    """
+    outcomes = try_ranks(fn, world_size, *args, **options)
+    failed = [
+        f"rank {rank}: {outcome.error}\n{outcome.traceback}"
+        for rank, outcome in enumerate(outcomes)
+        if outcome.error
+    ]
+    assert not failed, "\n".join(failed)
+    return [outcome.value for outcome in outcomes]
+
+
+def try_ranks(
+    fn: Callable,
+    world_size: int,
+    *args: Any,
+    timeout: float = 60.0,
+    process_group: bool = True,
+    group_timeout: float = 30.0,
+    destroy: bool = True,
+    meanwhile: Callable[[list], None] | None = None,
+) -> list[Outcome]:
+    """Call `fn(rank, world_size, *args)` on every rank; returns how each ended.
+
+    Args:
+        timeout: seconds after which all processes are killed.
+        process_group: initialise the default process group before, and `destroy` it after.
+        group_timeout: the process group's own time-out.
+        meanwhile: called with the list of processes once they run, for instance to kill one.
+    """
+    server = None
+    port = 0
+    if process_group:
+        from minitorch.distributed.store import TCPStore
+
+        server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        port = server.port
+    context = multiprocessing.get_context("spawn")
+    processes, pipes = [], []
+    for rank in range(world_size):
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_main,
+            args=(fn, rank, world_size, args, theirs, port, group_timeout, destroy),
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        processes.append(process)
+        pipes.append(ours)
+
+    outcomes = [Outcome(error=f"no result within {timeout} s") for _ in processes]
+    try:
+        if meanwhile is not None:
+            meanwhile(processes)
+        deadline = time.monotonic() + timeout
+        silent = dict(zip(pipes, range(world_size), strict=True))
+        while silent and (left := deadline - time.monotonic()) > 0:
+            for pipe in multiprocessing.connection.wait(list(silent), left):
+                rank = silent.pop(pipe)
+                try:
+                    outcomes[rank] = pipe.recv()
+                except EOFError:
+                    processes[rank].join(LAST_GASP)
+                    outcomes[rank] = Outcome(error="ended without a result")
+        for process, outcome in zip(processes, outcomes, strict=True):
+            process.join(max(0.0, min(LAST_GASP, deadline - time.monotonic())))
+            outcome.exit_code = process.exitcode
+            if process.exitcode is None and outcome.error is None:
+                outcome.error = f"still running {LAST_GASP} s after its result"
+    finally:
+        for process in processes:
+            process.kill()
+        for process, pipe in zip(processes, pipes, strict=True):
+            process.join()
+            pipe.close()
+        if server is not None:
+            server.close()
+    return outcomes
+
+
+def _main(fn, rank, world_size, args, pipe, port, group_timeout, destroy) -> None:
+    outcome = Outcome()
+    start = time.monotonic()
+    try:
+        if port:
+            import minitorch.distributed as dist
+
+            dist.init_process_group(
+                store=dist.TCPStore("127.0.0.1", port, wait_for_workers=False),
+                rank=rank,
+                world_size=world_size,
+                timeout=timedelta(seconds=group_timeout),
+            )
+            start = time.monotonic()
+        outcome.value = fn(rank, world_size, *args)
+    except BaseException as error:
+        outcome.error = f"{type(error).__name__}: {error}"
+        outcome.traceback = traceback.format_exc()
+    outcome.seconds = time.monotonic() - start
+    pipe.send(outcome)
+    if port and destroy:
+        import minitorch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()

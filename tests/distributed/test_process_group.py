@@ -1,0 +1,414 @@
+"""The process group on real processes, beside PyTorch's over Gloo.
+
+Each scenario is one function that runs under either package: `collect` gets `dist`, a function that
+makes its tensors, and returns what every rank ended up with.
+"""
+
+import time
+import warnings
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from .harness import run_ranks
+
+SIZES = [1, 5, 1000, 300_000]  # the last goes round the ring
+FLOATS = ["float32", "float64", "float16"]
+INTEGERS = ["int64", "int32", "uint8", "int8"]
+
+
+def values(rank, size, dtype, seed=0):
+    random = np.random.default_rng([seed, rank, size])
+    if dtype == "bool":
+        return random.integers(0, 2, size).astype(bool)
+    if dtype in FLOATS:
+        return random.standard_normal(size).astype(dtype)
+    return random.integers(0, 7, size).astype(dtype)
+
+
+def reductions(gloo_can_do):
+    """Which (op, dtype, size) are compared; Gloo knows no AVG of float16, for instance."""
+    for size in SIZES:
+        for op in ("SUM", "AVG", "PRODUCT", "MIN", "MAX"):
+            for dtype in FLOATS[:2] if size < 1e5 else FLOATS[:1]:
+                yield op, dtype, size
+        for op in ("SUM", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR"):
+            for dtype in INTEGERS[:2] if size < 1e5 else INTEGERS[:1]:
+                yield op, dtype, size
+    yield "SUM", "float16", 1000
+    if not gloo_can_do:
+        yield "AVG", "float16", 1000
+        for op in ("SUM", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR"):
+            yield op, "bool", 100
+
+
+def collect(rank, world_size, dist, tensor_of, gloo):
+    """Every collective on many inputs; {what: array on this rank}."""
+    results = {}
+    for op, dtype, size in reductions(gloo):
+        for name, call in (
+            ("all_reduce", lambda t, op: dist.all_reduce(t, op=op)),
+            ("reduce", lambda t, op: dist.reduce(t, world_size - 1, op=op)),
+        ):
+            tensor = tensor_of(values(rank, size, dtype))
+            call(tensor, getattr(dist.ReduceOp, op))
+            if name == "all_reduce" or rank == world_size - 1:
+                results[name, op, dtype, size] = np.asarray(tensor).copy()
+            else:  # Gloo leaves partial sums there
+                ours_unchanged = np.array_equal(tensor, values(rank, size, dtype))
+                assert gloo or ours_unchanged, f"reduce({op}) changed rank {rank}'s tensor"
+    for size in SIZES:
+        for root in range(world_size):
+            tensor = tensor_of(values(rank, size, "float32"))
+            dist.broadcast(tensor, root)
+            results["broadcast", root, size] = np.asarray(tensor).copy()
+        tensor = tensor_of(values(rank, size, "float32"))
+        gathered = [tensor_of(np.zeros(size, np.float32)) for _ in range(world_size)]
+        dist.all_gather(gathered, tensor)
+        results["all_gather", size] = np.stack([np.asarray(t) for t in gathered])
+        flat = tensor_of(np.zeros(size * world_size, np.float32))
+        dist.all_gather_into_tensor(flat, tensor)
+        results["all_gather_into_tensor", size] = np.asarray(flat).copy()
+    dist.barrier()
+    return results
+
+
+def collect_ours(rank, world_size):
+    import minitorch.distributed as dist
+
+    return collect(rank, world_size, dist, lambda array: array, gloo=False)
+
+
+def collect_gloo(rank, world_size, path):
+    import torch
+    import torch.distributed as dist
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{path}", rank=rank, world_size=world_size)
+    results = collect(rank, world_size, dist, torch.from_numpy, gloo=True)
+    dist.destroy_process_group()
+    return results
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_results_equal_gloo(world_size, tmp_path):
+    ours = run_ranks(collect_ours, world_size)
+    theirs = run_ranks(collect_gloo, world_size, str(tmp_path / "store"), process_group=False)
+    for rank in range(world_size):
+        assert theirs[rank].keys() <= ours[rank].keys()
+        for what, expected in theirs[rank].items():
+            tolerance = 2e-3 if "float16" in what else 1e-5
+            np.testing.assert_allclose(
+                ours[rank][what], expected, rtol=tolerance, atol=tolerance, err_msg=str(what)
+            )
+            assert ours[rank][what].dtype == expected.dtype, what
+    for what in ours[0]:
+        if what[0] == "all_reduce":
+            assert len({results[what].tobytes() for results in ours}) == 1, what
+
+
+def test_booleans_and_small_floats():
+    """What Gloo cannot do, against NumPy."""
+    results = run_ranks(collect_ours, 2)[0]
+    a, b = (values(rank, 100, "bool") for rank in range(2))
+    for op, expected in {
+        "SUM": a | b,
+        "PRODUCT": a & b,
+        "MIN": a & b,
+        "MAX": a | b,
+        "BAND": a & b,
+        "BOR": a | b,
+        "BXOR": a ^ b,
+    }.items():
+        np.testing.assert_array_equal(results["all_reduce", op, "bool", 100], expected, op)
+    halves = [values(rank, 1000, "float16") for rank in range(2)]
+    average = results["all_reduce", "AVG", "float16", 1000]
+    np.testing.assert_array_equal(average, ((halves[0] + halves[1]) / 2).astype(np.float16))
+
+
+def same_bits(rank, world_size):
+    import minitorch.distributed as dist
+
+    results = []
+    for size in (3, 999, 100_003, 700_001):
+        for op in (dist.ReduceOp.SUM, dist.ReduceOp.AVG, dist.ReduceOp.PRODUCT, dist.ReduceOp.MAX):
+            array = values(rank, size, "float32")
+            dist.all_reduce(array, op)
+            results.append(array.tobytes())
+    return results
+
+
+def test_four_ranks_have_the_same_bits():
+    first, *others = run_ranks(same_bits, 4)
+    assert all(other == first for other in others)
+
+
+def memory_layouts(rank, world_size):
+    import minitorch.distributed as dist
+
+    base = np.zeros((6, 8), np.float32)
+    layouts = {
+        "transposed": base.T,
+        "sliced": base[::2, 1::3],
+        "reversed": base[::-1],
+        "0-d": np.array(0.0),
+        "empty": np.zeros((3, 0)),
+        "Fortran": np.zeros((4, 5), order="F"),
+    }
+    for name, array in layouts.items():
+        array[...] = np.arange(array.size).reshape(array.shape) * (rank + 1)
+        expected = np.arange(array.size).reshape(array.shape)
+        dist.all_reduce(array)
+        np.testing.assert_array_equal(array, expected * 3, name)
+        array[...] = expected * (rank + 1)
+        dist.broadcast(array, 1)
+        np.testing.assert_array_equal(array, expected * 2, name)
+        array[...] = expected * (rank + 1)
+        dist.reduce(array, 0)
+        np.testing.assert_array_equal(array, expected * (3 if rank == 0 else 2), name)
+        array[...] = expected * (rank + 1)
+        blocks = [np.zeros_like(array) for _ in range(2)]
+        dist.all_gather(blocks, array)
+        np.testing.assert_array_equal(np.array(blocks), [expected, expected * 2], name)
+    base[...] = 5  # between the elements of a view nothing may change
+    dist.all_reduce(base[::2, ::2])
+    assert base[1].tolist() == [5] * 8 and base[0].tolist() == [10, 5] * 4
+
+    output = np.zeros((4, 2)).T  # (2 ranks, 4 elements), not contiguous
+    dist.all_gather_into_tensor(output, np.arange(4.0) + rank)
+    np.testing.assert_array_equal(output, [[0, 1, 2, 3], [1, 2, 3, 4]])
+
+
+def test_memory_layouts():
+    run_ranks(memory_layouts, 2)
+
+
+def asynchronous(rank, world_size):
+    import minitorch.distributed as dist
+
+    arrays = [np.full(size, rank + 1.0, np.float32) for size in (10, 1_000_000, 1, 300_000) * 3]
+    works = [dist.all_reduce(array, async_op=True) for array in arrays]
+    small = np.ones(1)
+    dist.all_reduce(small)  # a blocking one while the others are under way
+    assert small == world_size
+    for work, array in zip(works, arrays, strict=True):
+        assert work.wait() is True
+        assert work.is_completed() and work.is_success() and work.exception() is None
+        assert work.result() == [array] if array.size == 1 else work.result()[0] is array
+        assert (array == sum(range(1, world_size + 1))).all()
+        array[...] = -1  # after wait() the array is the caller's again
+    dist.barrier(async_op=True).wait(timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_asynchronous_operations(world_size):
+    run_ranks(asynchronous, world_size)
+
+
+def point_to_point(rank, world_size):
+    import minitorch.distributed as dist
+
+    other = 1 - rank
+    big = np.full(700_000, float(rank))
+    received = np.zeros_like(big)
+    receiving = dist.irecv(received, other)  # posted before the send: no deadlock
+    sending = dist.isend(big, other)
+    big[...] = -1
+    sending.wait()
+    receiving.wait()
+    assert (received == other).all() and receiving.source_rank() == other
+
+    # Order within a tag, freedom between tags.
+    for i in range(5):
+        dist.isend(np.full(3, i), other, tag=i % 2)
+    got = np.zeros(3, np.int64)
+    for i in (1, 3, 0, 2, 4):
+        assert dist.recv(got, other, tag=i % 2) == other
+        assert got.tolist() == [i] * 3
+    # Receives that were posted together are served in order, large or small.
+    pieces = [np.zeros(size) for size in (400_000, 2, 300_000)]
+    works = [dist.irecv(piece, other) for piece in pieces]
+    for i, piece in enumerate(pieces):
+        dist.send(np.full(piece.size, i + 10.0), other)
+    for i, (work, piece) in enumerate(zip(works, pieces, strict=True)):
+        work.wait()
+        assert (piece == i + 10).all()
+    dist.isend(np.full(2, rank), other)
+    assert dist.recv(np.zeros(2, np.int64)) == other  # from any rank
+
+
+def test_point_to_point():
+    run_ranks(point_to_point, 2)
+
+
+def groups(rank, world_size):
+    import minitorch.distributed as dist
+
+    pair = dist.new_group([2, 0])
+    all_of_them = dist.new_group()
+    assert dist.get_process_group_ranks(all_of_them) == [0, 1, 2]
+    if rank == 1:
+        assert pair is dist.GroupMember.NON_GROUP_MEMBER or pair == -100
+        assert dist.get_rank(pair) == -1 and dist.get_world_size(pair) == -1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert dist.all_reduce(np.ones(1), group=pair) is None
+    else:
+        assert dist.get_rank(pair) == rank // 2 and dist.get_world_size(pair) == 2
+        assert dist.get_global_rank(pair, 1) == 2 and dist.get_group_rank(pair, 2) == 1
+        for _ in range(3):  # while rank 1 is elsewhere
+            array = np.array([rank])
+            dist.all_reduce(array, group=pair)
+            assert array == 2
+        array = np.array([rank])
+        dist.broadcast(array, src=2, group=pair)
+        assert array == 2
+    array = np.array([rank])
+    dist.all_reduce(array, group=all_of_them)
+    assert array == 3
+    dist.all_reduce(array)
+    assert array == 9
+    assert dist.get_rank() == rank and dist.get_world_size() == 3 and dist.get_backend() == "zmq"
+    assert dist.group.WORLD is dist.GroupMember.WORLD is not None
+
+
+def test_groups():
+    run_ranks(groups, 3)
+
+
+def again(rank, world_size, port):
+    import minitorch.distributed as dist
+
+    assert not dist.is_initialized()
+    for round_ in range(3):
+        method = f"tcp://127.0.0.1:{port}"
+        dist.init_process_group("gloo", method, rank=rank, world_size=world_size)
+        assert dist.get_backend() == "gloo"
+        array = np.array([rank + round_])
+        dist.all_reduce(array)
+        assert array == 1 + 2 * round_
+        dist.destroy_process_group()
+        assert not dist.is_initialized()
+
+
+def test_init_again_after_destroy():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    run_ranks(again, 2, port, process_group=False)
+
+
+def versions(rank, world_size):
+    import minitorch.distributed as dist
+
+    class Tensor:
+        """Has what collectives need of a tensor."""
+
+        def __init__(self):
+            self.array = np.ones(2)
+            self.version = 0
+
+        def _bump_version(self):
+            self.version += 1
+
+    tensor, source = Tensor(), Tensor()
+    dist.all_reduce(tensor)
+    assert tensor.version == 1 and tensor.array.tolist() == [2, 2]
+    dist.broadcast(tensor, 0, async_op=True).wait()
+    assert tensor.version == 2
+    dist.all_gather([tensor, Tensor()], source)
+    assert tensor.version == 3 and source.version == 0
+    dist.reduce(tensor, 1)
+    assert tensor.version == (4 if rank == 1 else 3)
+
+
+def test_what_is_written_to_counts_as_modified():
+    run_ranks(versions, 2)
+
+
+@pytest.fixture
+def alone():
+    """A default group of this process alone."""
+    import minitorch.distributed as dist
+
+    dist.init_process_group(store=dist.HashStore(), rank=0, world_size=1)
+    yield dist
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def test_one_rank(alone):
+    array = np.arange(3.0)
+    alone.all_reduce(array, alone.ReduceOp.AVG)
+    alone.broadcast(array, 0)
+    alone.reduce(array, 0)
+    gathered = [np.zeros(3)]
+    alone.all_gather(gathered, array)
+    alone.barrier()
+    assert array.tolist() == gathered[0].tolist() == [0, 1, 2]
+
+
+def test_wrong_arguments(alone):
+    dist, x = alone, np.ones(4, np.float32)
+    for error, words, call in [
+        (ValueError, "default process group twice!", lambda: dist.init_process_group()),
+        (TypeError, "Expected parameter `tensor` of type torch.Tensor", lambda: dist.all_reduce(5)),
+        (TypeError, "`tensor_list` of type List", lambda: dist.all_gather(x, x)),
+        (TypeError, "`op` of type ReduceOp", lambda: dist.all_reduce(x, "sum")),
+        (RuntimeError, "expected length 1.*got 0", lambda: dist.all_gather([], x)),
+        (RuntimeError, "index 0 .expected 4 elements, got 3", lambda: dist.all_gather([x[:3]], x)),
+        (ValueError, "dtype at index 0", lambda: dist.all_gather([x.astype(int)], x)),
+        (RuntimeError, "AVG", lambda: dist.all_reduce(x.astype(int), dist.ReduceOp.AVG)),
+        (RuntimeError, "non-integral", lambda: dist.all_reduce(x, dist.ReduceOp.BAND)),
+        (RuntimeError, "order", lambda: dist.all_reduce(x + 1j, dist.ReduceOp.MAX)),
+        (TypeError, "dtype", lambda: dist.all_reduce(x.astype("datetime64[s]"))),
+        (ValueError, "Must specify", lambda: dist.broadcast(x)),
+        (ValueError, "both", lambda: dist.broadcast(x, 0, group_src=0)),
+        (ValueError, "not part of group", lambda: dist.broadcast(x, 1)),
+        (ValueError, "Invalid destination rank", lambda: dist.send(x, 0)),
+        (ValueError, "Invalid source rank", lambda: dist.recv(x, 0)),
+        (ValueError, "duplicate", lambda: dist.new_group([0, 0])),
+        (ValueError, "between 0 and 0", lambda: dist.new_group([1])),
+    ]:
+        with pytest.raises(error, match=words):
+            call()
+    dist.all_reduce(x)  # the group has survived all of them
+    assert x.tolist() == [1] * 4
+
+
+def test_wrong_ways_to_begin(monkeypatch):
+    import minitorch.distributed as dist
+
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    store = dist.HashStore()
+    for error, words, arguments in [
+        (ValueError, "RANK expected, but not set", {}),
+        (ValueError, "no backend 'foo'", {"backend": "foo"}),
+        (ValueError, "world_size must be positive", {"store": store}),
+        (ValueError, "rank must be", {"store": store, "rank": 3, "world_size": 2}),
+        (ValueError, "both init_method and store", {"store": store, "init_method": "tcp://h:1"}),
+        (TypeError, "datetime.timedelta", {"store": store, "timeout": 5}),
+    ]:
+        with pytest.raises(error, match=words):
+            dist.init_process_group(**arguments)
+    uninitialised = "Default process group has not been initialized, please make sure to call"
+    for call in (
+        dist.get_rank,
+        dist.get_world_size,
+        dist.barrier,
+        dist.destroy_process_group,
+        lambda: dist.all_reduce(np.ones(1)),
+    ):
+        with pytest.raises(ValueError, match=uninitialised):
+            call()
+    assert dist.is_available() and not dist.is_initialized() and dist.group.WORLD is None
+    start = time.monotonic()
+    with pytest.raises(dist.DistStoreError, match=r"rank.* 1"):
+        dist.init_process_group(
+            store=store, rank=0, world_size=2, timeout=timedelta(seconds=0.5)
+        )
+    assert time.monotonic() - start < 5
