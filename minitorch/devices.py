@@ -17,20 +17,21 @@ class device:
 
     def __init__(self, type: str | device | int, index: int | None = None):
         if isinstance(type, device):
-            type, index = type.type, type.index
+            kind, index = type.type, type.index
         elif isinstance(type, int):  # PyTorch: a bare number is an accelerator's
-            type, index = "cuda", type
-        elif ":" in type:
-            type, _, number = type.partition(":")
-            if not number.isdigit():
-                raise RuntimeError(f"Invalid device string: '{type}:{number}'")
-            index = int(number)
-        if type not in ("cpu", "cuda", "meta"):
+            kind, index = "cuda", type
+        else:
+            kind, _, number = type.partition(":")
+            if number:
+                if not number.isdigit():
+                    raise RuntimeError(f"Invalid device string: '{type}'")
+                index = int(number)
+        if kind not in ("cpu", "cuda", "meta"):
             raise RuntimeError(
                 f"Expected one of cpu, cuda device type at start of device string: {type}"
             )
-        self.type = type
-        self.index = index
+        self.type: str = kind
+        self.index: int | None = index
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

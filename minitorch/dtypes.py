@@ -76,8 +76,8 @@ float64 = dtype("float64", np.float64, FLOATING, 8, "Double")
 complex64 = dtype("complex64", np.complex64, COMPLEX, 8, "ComplexFloat")
 complex128 = dtype("complex128", np.complex128, COMPLEX, 16, "ComplexDouble")
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
-ALL += (complex64, complex128)
+ALL: tuple[dtype, ...] = (bool_, uint8, int8, int16, int32, int64)
+ALL += (float16, bfloat16, float32, float64, complex64, complex128)
 
 # PyTorch's other names. They shadow Python's own, so they live in a table until `minitorch` itself.
 ALIASES = {"bool": bool_, "short": int16, "int": int32, "long": int64, "half": float16}

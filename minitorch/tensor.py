@@ -66,6 +66,10 @@ class Tensor:
 
     if TYPE_CHECKING:  # the methods that ops/ adds
         array: ndarray
+        _grad: Any
+        _node: Any
+        _requires_grad: bool
+        _storage: Any
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -299,6 +303,16 @@ class Tensor:
     def retains_grad(self) -> bool:
         return self._retains_grad
 
+    @property
+    def T(self) -> Tensor:
+        """All dimensions in reverse order, as a view."""
+        return self.permute(tuple(range(self.ndim))[::-1])
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions swapped, as a view."""
+        return self.transpose(-2, -1)
+
     # How it looks to Python
 
     def item(self):
@@ -334,6 +348,9 @@ class Tensor:
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __pos__(self) -> Tensor:
+        return self
 
     def __complex__(self) -> complex:
         return complex(self.item())
@@ -415,7 +432,7 @@ def wrap(array, cls: type = Tensor) -> Any:
     """A Tensor around an array, sharing its memory; a leaf that requires no gradient."""
     if type(array) is not ndarray:
         array = np.asarray(array)  # a NumPy scalar: what ufuncs make of 0-d arrays
-    tensor = _new(cls)
+    tensor: Any = _new(cls)
     tensor.array = array
     tensor._requires_grad = False
     tensor._grad = None

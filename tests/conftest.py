@@ -10,7 +10,7 @@ torch.set_num_threads(1)
 
 _common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 # The ordinary run tries the same examples every time; HYPOTHESIS_PROFILE=thorough looks for more.
-settings.register_profile("ordinary", max_examples=25, derandomize=True, database=None, **_common)
+settings.register_profile("ordinary", max_examples=40, derandomize=True, database=None, **_common)
 settings.register_profile("thorough", max_examples=1000, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 

@@ -35,8 +35,20 @@ class Node:
     anything else with no storage.
     """
 
-    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "n_outputs", "op", "plan")
-    __slots__ += ("saved", "sequence", "shape")
+    __slots__ = (
+        "__weakref__",
+        "dtype",
+        "edges",
+        "hooks",
+        "n_outputs",
+        "op",
+        "plan",
+        "saved",
+        "sequence",
+        "shape",
+    )
+    n_outputs: int  # of a node with several
+    hooks: dict | None
 
     def __init__(self, op, plan, edges, saved, array):
         self.op = op

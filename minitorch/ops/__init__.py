@@ -62,10 +62,15 @@ def _equality(function):
     return compare
 
 
-Tensor.__eq__, Tensor.__ne__ = _equality(elementwise.eq), _equality(elementwise.ne)
-Tensor.__neg__, Tensor.__abs__ = elementwise.neg, elementwise.abs
-Tensor.__invert__ = elementwise.bitwise_not
-Tensor.__pos__ = lambda self: self
+_OTHERS = {
+    "eq": _equality(elementwise.eq),
+    "ne": _equality(elementwise.ne),
+    "neg": elementwise.neg,
+    "abs": elementwise.abs,
+    "invert": elementwise.bitwise_not,
+}
+for _name, _function in _OTHERS.items():
+    setattr(Tensor, f"__{_name}__", _function)
 
 # The in-place forms, with the ufunc that can write straight into the memory where there is one.
 _IN_PLACE = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
@@ -75,6 +80,5 @@ _IN_PLACE |= dict.fromkeys(("sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmo
 _IN_PLACE |= dict.fromkeys(("clamp", "masked_fill", "scatter_add", "tril", "triu", "addmm"))
 for _name, _ufunc in _IN_PLACE.items():
     inplace.inplace(_name, _ufunc)
-for _name in ("add", "sub", "mul"):
-    setattr(Tensor, f"__i{_name}__", getattr(Tensor, _name + "_"))
-Tensor.__itruediv__, Tensor.clamp_min_ = Tensor.div_, lambda self, low: self.clamp_(min=low)
+for _operator, _name in {"iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_"}.items():
+    setattr(Tensor, f"__{_operator}__", getattr(Tensor, _name))

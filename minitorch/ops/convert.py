@@ -30,7 +30,7 @@ def _contiguous(input):
 _contiguous.derivatives(input=lambda grad: grad)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def contiguous(input, memory_format=None):
     """The tensor itself if its memory is in order, otherwise a copy that is."""
     return input if input.array.flags.c_contiguous else _contiguous(input)
@@ -44,7 +44,7 @@ def detach(input):
     return result
 
 
-@composite(is_function=False)
+@composite(function=False)
 def detach_(input):
     """Take the tensor itself out of the graph: it becomes a leaf."""
     input._node, input._requires_grad = None, False
@@ -59,7 +59,7 @@ def to_copy(input, kind):
 to_copy.derivatives(input=lambda grad, input_dtype: to_copy(grad, input_dtype))
 
 
-@composite(method=False, is_function=False)
+@composite(method=False, function=False)
 def as_type(input, dtype: dtypes.dtype):
     """`input` itself if it has this dtype, otherwise a converted copy."""
     if input.array.dtype == dtype.numpy:
@@ -69,7 +69,7 @@ def as_type(input, dtype: dtypes.dtype):
     return to_copy(input, dtype.numpy)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
     """Converted to a dtype, a device or another tensor's both; itself if nothing changes.
 
@@ -89,17 +89,17 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
     return clone(input) if copy and result is input else result
 
 
-@composite(is_function=False)
+@composite(function=False)
 def type_as(input, other):
     return to(input, other.dtype)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def cpu(input, memory_format=None):
     return to(input, "cpu")
 
 
-@composite(is_function=False)
+@composite(function=False)
 def cuda(input, device=None, non_blocking=False, memory_format=None):
     return to(input, "cuda" if device is None else device)
 
@@ -123,6 +123,7 @@ _conversion("char", dtypes.int8)
 # In place
 
 
+@composite(function=False)
 def copy_(self, src, non_blocking=False):
     """Overwrite the tensor with `src`, broadcast and converted. Mirrors torch.Tensor.copy_."""
     if not isinstance(src, Tensor):
@@ -147,6 +148,7 @@ def _replace(input, src):
 _replace.derivatives(input=lambda grad: np.zeros_like(grad), src=lambda grad: grad)
 
 
+@composite(function=False)
 def fill_(self, value):
     """Set every element to `value`. Mirrors torch.Tensor.fill_."""
     if not isinstance(value, Tensor):
@@ -159,9 +161,8 @@ def fill_(self, value):
     return copy_(self, value)
 
 
+@composite(function=False)
 def zero_(self):
     """Set every element to 0. Mirrors torch.Tensor.zero_."""
     return fill_(self, 0)
 
-
-Tensor.copy_, Tensor.fill_, Tensor.zero_ = copy_, fill_, zero_

@@ -170,12 +170,12 @@ def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False
     return _finish(array, None, device, requires_grad)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
     return full(size, fill_value, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
     return tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 

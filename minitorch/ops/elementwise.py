@@ -310,7 +310,7 @@ def relu(input):
     return np.maximum(input, 0)
 
 
-relu.derivatives(input=lambda grad, out: grad * np.greater(out, 0))
+relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
 
 # Comparisons: no derivatives
 

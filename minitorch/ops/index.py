@@ -51,12 +51,32 @@ def _is_basic(index) -> bool:
     return all(isinstance(i, _SIMPLE) and not isinstance(i, bool) for i in parts)
 
 
+def _apart(index: tuple) -> tuple[tuple, tuple]:
+    """A mixture of integers and arrays as two indices, to be taken one after the other.
+
+    To NumPy an integer is one of the arrays, whose common dimension moves to the front when a slice
+    stands between them; in PyTorch the integers are taken first.
+    """
+    if not any(type(i) is int for i in index):
+        return (), index
+    first, second = [], []
+    for i in index:
+        if isinstance(i, np.ndarray):
+            first += [slice(None)] * (i.ndim if i.dtype == bool else 1)
+            second.append(i)
+        else:
+            first.append(i)
+            if type(i) is not int:
+                second.append(i if i is Ellipsis else slice(None))
+    return tuple(first), tuple(second)
+
+
 @view_op(function=False, method=False)
 def getitem(input, index):
-    if _is_basic(index):  # the ellipsis keeps NumPy from turning one element into a number
-        index = index if isinstance(index, tuple) else (index,)
-        index = index if Ellipsis in index else (*index, Ellipsis)
-    return input[index]
+    out = input[index]
+    if isinstance(out, np.generic):  # one element: NumPy makes it a number, a view is wanted
+        out = input[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+    return out
 
 
 getitem.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, input_shape))
@@ -81,12 +101,21 @@ unindex.derivatives(grad=lambda grad, index: grad[index])
 
 
 def _getitem(self, index):
-    return getitem(self, _plain(index))
+    index = _plain(index)
+    if type(index) is tuple and not _is_basic(index):
+        first, index = _apart(index)
+        if first:
+            self = getitem(self, first)
+    return getitem(self, index)
 
 
 def _setitem(self, index, value):
     """self[index] = value, followed by autograd."""
     index = _plain(index)
+    if type(index) is tuple and not _is_basic(index):
+        first, index = _apart(index)
+        if first:
+            return _setitem(getitem(self, first), index, value)
     if not isinstance(value, Tensor):
         value = wrap(np.asarray(value, self.array.dtype))
     tracked = mode.enabled and (self._requires_grad or value._requires_grad)
@@ -123,7 +152,8 @@ put.derivatives(
     input=lambda grad, index: put(grad, index, 0), value=lambda grad, index: grad[index]
 )
 
-Tensor.__getitem__, Tensor.__setitem__ = _getitem, _setitem
+setattr(Tensor, "__getitem__", _getitem)  # noqa: B010 (so that a type checker lets it pass)
+setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
 
 
 # Along one dimension

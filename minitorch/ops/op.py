@@ -355,11 +355,11 @@ def register(call, made: Op | None, numpy=(), function=True, method=True):
     return call
 
 
-def composite(function=None, *, numpy=(), method=True, is_function=True):
+def composite(forward=None, *, numpy=(), function=True, method=True):
     """Register a function that is made of other ops, and so needs no derivatives of its own."""
-    if function is None:
-        return functools.partial(composite, numpy=numpy, method=method, is_function=is_function)
-    return register(function, None, numpy, is_function, method)
+    if forward is None:
+        return functools.partial(composite, numpy=numpy, function=function, method=method)
+    return register(forward, None, numpy, function, method)
 
 
 def _any(op: Op):

@@ -76,12 +76,12 @@ def unflatten(input, dim, sizes):
     return reshape(input, (*input.shape[:dim], *sizes, *input.shape[dim + 1 :]))
 
 
-@composite(is_function=False)
+@composite(function=False)
 def view_as(input, other):
     return input.view(other.shape)
 
 
-@composite(is_function=False)
+@composite(function=False)
 def reshape_as(input, other):
     return reshape(input, other.shape)
 
@@ -126,6 +126,12 @@ def movedim(input, source, destination):
     return permute(input, rest)
 
 
+@composite
+def swapdims(input, dim0, dim1):
+    """Another name of `transpose`. Mirrors torch.swapdims."""
+    return transpose(input, dim0, dim1)
+
+
 @composite(numpy=np.swapaxes)
 def swapaxes(input, axis0, axis1):
     """Another name of `transpose`. Mirrors torch.swapaxes."""
@@ -138,15 +144,6 @@ def t(input):
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return transpose(input, 0, -1)
-
-
-def _reversed(self):
-    return permute(self, tuple(range(self.ndim))[::-1])
-
-
-Tensor.T = property(_reversed, doc="All dimensions in reverse order.")
-Tensor.mT = property(lambda self: transpose(self, -2, -1), doc="The last two dimensions swapped.")
-Tensor.swapdims = swapaxes
 
 
 # Dimensions of extent 1, and stretched ones
@@ -208,7 +205,7 @@ def broadcast_to(input, shape):
     return expand(input, tuple(shape))
 
 
-@composite(is_function=False)
+@composite(function=False)
 def expand_as(input, other):
     return expand(input, other.shape)
 

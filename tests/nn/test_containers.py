@@ -72,7 +72,7 @@ def test_module_list(T):
     del m[1:3]
     assert list(m)[1] is a
     m.insert(0, b)
-    assert m.pop() is a
+    assert m.pop(-1) is a
     assert [name for name, _ in m.named_children()] == ["0", "1"]
     assert type(m + nn.ModuleList([c])) is nn.ModuleList
     with pytest.raises(NotImplementedError):

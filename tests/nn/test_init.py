@@ -62,8 +62,8 @@ def test_a_generator_of_ones_own():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("linear",), ("conv2d",), ("sigmoid",), ("tanh",), ("relu",), ("selu",)]
-    + [("leaky_relu",), ("leaky_relu", 0.3), ("leaky_relu", 2)],
+    [(name,) for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu")]
+    + [("leaky_relu", 0.3), ("leaky_relu", 2)],
 )
 def test_gains(arguments):
     ours, theirs = (nn_of(T).init.calculate_gain(*arguments) for T in (minitorch, torch))

@@ -182,6 +182,8 @@ def run(T, row: Row, form: str, dtype: str, layout="contiguous", order=1) -> Out
         return Outcome(outputs, list(first), [])
     wanted = [*wanted, *cotangents]
     seeds = cotangents_of(T, traced, row.label + " second")
+    for s in seeds:
+        s.requires_grad_(order > 2)
     second = T.autograd.grad(
         traced, wanted, seeds, create_graph=order > 2, materialize_grads=True
     )

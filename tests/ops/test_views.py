@@ -104,6 +104,8 @@ SHARING = {
     "T": lambda x: x.T,
     "permute": lambda x: x.permute(1, 0),
     "getitem": lambda x: x[1:, None, ::2],
+    "one element": lambda x: x[1, 2],
+    "one of a vector": lambda x: x[0].unbind()[1],
     "expand": lambda x: x.expand(1, 3, 4),
     "squeeze": lambda x: x.unsqueeze(0).squeeze(0),
     "split": lambda x: x.split(2)[1],

@@ -165,7 +165,7 @@ def _sigmoid(out, x):
     np.negative(x, out=out)
     np.exp(out, out=out)
     out += 1
-    np.reciprocal(out, out=out)
+    np.divide(1, out, out=out)
 
 
 _ROOT = math.sqrt(2 / math.pi)
@@ -192,7 +192,7 @@ def _normal_cdf(out, x):
     t = np.abs(x)
     t *= _P / math.sqrt(2)
     t += 1
-    np.reciprocal(t, out=t)
+    np.divide(1, t, out=t)
     np.multiply(t, coefficients[-1], out=out)
     for c in coefficients[-2:0:-1]:
         out += c

@@ -48,10 +48,10 @@ def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)
     out = np.empty(shape, dtype)
-    if out.size <= BLOCK and wide == dtype:
-        function(out, *inputs)
-        return out
     flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
+    if out.size <= BLOCK and wide == dtype:
+        function(flat, *flat_inputs)
+        return out
 
     def work(start, stop):
         for block in blocks(start, stop, BLOCK):

@@ -32,44 +32,49 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
     windows = _Windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
     out = np.empty((len(planes), *windows.out), x.dtype)
-    indices = np.zeros(out.shape, np.int64)
+    indices = np.empty(out.shape, np.int64)
     lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
 
     def work(start, stop):
         for block in blocks(start, stop, windows.block):
-            padded, best, place = windows.pad(planes[block], lowest), out[block], indices[block]
-            _running_maximum(windows, padded, best, place)
+            best, place = out[block], indices[block]
+            number = _running_maximum(windows, windows.pad(planes[block], lowest), best)
+            np.add(windows.offsets.take(number), windows.first, out=place)
             if windows.padding != (0, 0):
                 # In a window of nothing but -inf, the padding must not be the place.
-                empty = (best == lowest) & (place == 0)
-                np.copyto(place, windows.first_inside - windows.first, where=empty)
-            place += windows.first
+                empty = (best == lowest) & (number == 0)
+                np.copyto(place, windows.first_inside, where=empty)
 
     parallel_for(len(planes), work, windows.grain)
     shape = (*x.shape[:-2], *windows.out)
     return out.reshape(shape), indices.reshape(shape)
 
 
-def _running_maximum(windows, padded, best, place):
-    """best: the windows' maxima. place: their positions, counted from the window's first entry."""
-    value, better = np.empty_like(best), np.empty(best.shape, bool)
+def _running_maximum(windows, padded, best):
+    """Fills best with the windows' maxima; returns their positions' numbers, row by row."""
+    number = np.zeros(best.shape, np.uint8 if prod(windows.kernel) < 256 else np.intp)
+    value, better = np.empty_like(best), np.empty_like(number)
 
     def run(nan):
-        for offset, view in windows.views(padded):
-            if offset == 0:
+        for i, view in enumerate(windows.views(padded)):
+            if i == 0:
                 np.copyto(best, view)
                 continue
             np.copyto(value, view)  # the strided access once, not for each use
-            np.greater(value, best, out=better)
+            grows = value > best
             if nan:
-                np.logical_or(better, np.isnan(value), out=better)
-            np.copyto(place, offset, where=better)
+                grows |= np.isnan(value)
+            # Later positions have greater numbers: a maximum instead of a masked assignment,
+            # which would stumble over branches that nobody can predict.
+            np.multiply(grows.view(np.uint8), number.dtype.type(i), out=better)
+            np.maximum(number, better, out=number)
             np.maximum(best, value, out=best)  # keeps nan
 
     run(nan=False)
     if best.dtype.kind not in "iu" and np.isnan(best).any():
-        place.fill(0)
+        number.fill(0)
         run(nan=True)
+    return number
 
 
 def max_pool2d_backward(grad, indices, input_shape):
@@ -112,7 +117,7 @@ def avg_pool2d_forward(
         for block in blocks(start, stop, windows.block):
             padded = windows.pad(planes[block].astype(dtype, copy=False), 0)
             total = np.zeros(out[block].shape, dtype)
-            for _, view in windows.views(padded):
+            for view in windows.views(padded):
                 total += view
             np.divide(total, divisor, out=out[block], casting="unsafe")
 
@@ -144,7 +149,7 @@ def avg_pool2d_backward(
         for block in blocks(start, stop, windows.block):
             padded = np.zeros((block.stop - block.start, *windows.padded), dtype)
             share = grads[block] / divisor
-            for _, view in windows.views(padded):
+            for view in windows.views(padded):
                 view += share
             dx[block] = padded[windows.interior]
 
@@ -186,31 +191,21 @@ class _Windows:
             ...,
             *(slice(p, p + h) for p, h in zip(self.padding, self.input, strict=True)),
         )
-        self.block = BLOCK // prod(self.padded)
-        self.grain = GRAIN // prod(self.padded)
-
-    @property
-    def first(self):
-        """The flat index into (H, W) of each window's first entry; in the padding, out of range."""
-        row, column = (
+        # Flat indices into (H, W): each window's first entry (in the padding it is out of range),
+        # its first entry that is not padding, and from the first to each position of the kernel.
+        first = [
             np.arange(o) * s - p
             for o, s, p in zip(self.out, self.stride, self.padding, strict=True)
+        ]
+        inside = [
+            f + np.maximum(-(f // d), 0) * d for f, d in zip(first, self.dilation, strict=True)
+        ]
+        steps = [np.arange(k) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
+        self.first, self.first_inside, self.offsets = (
+            row[:, None] * self.input[1] + column for row, column in (first, inside, steps)
         )
-        return row[:, None] * self.input[1] + column
-
-    @property
-    def first_inside(self):
-        """The same of each window's first entry that is not padding."""
-        row, column = (
-            start + np.maximum(-(start // d), 0) * d
-            for start, d in (
-                (np.arange(o) * s - p, d)
-                for o, s, p, d in zip(
-                    self.out, self.stride, self.padding, self.dilation, strict=True
-                )
-            )
-        )
-        return row[:, None] * self.input[1] + column
+        self.block = BLOCK // prod(self.padded)
+        self.grain = GRAIN // prod(self.padded)
 
     def pad(self, planes, value):
         """planes (n, H, W) with `value` around them."""
@@ -220,14 +215,13 @@ class _Windows:
         padded[self.interior] = planes
         return padded
 
-    def views(self, padded) -> Iterator[tuple[int, np.ndarray]]:
-        """(offset into (H, W), view (n, *out)) for each position of the kernel, row by row."""
+    def views(self, padded) -> Iterator[np.ndarray]:
+        """The view (n, *out) of each position of the kernel, row by row."""
         (dh, dw), (n, h, w) = self.dilation, padded.strides
         strides = (n, h * self.stride[0], w * self.stride[1])
         for i, j in np.ndindex(*self.kernel):
             corner = padded[:, i * dh :, j * dw :]
-            view = as_strided(corner, (len(padded), *self.out), strides)
-            yield i * dh * self.input[1] + j * dw, view
+            yield as_strided(corner, (len(padded), *self.out), strides)
 
     def divisor(self, count_include_pad, override):
         """How many entries each window's mean is over, (*out)."""

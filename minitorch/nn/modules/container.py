@@ -250,9 +250,8 @@ class ParameterList(Module):
             if isinstance(value, Tensor):
                 what = "Parameter" if isinstance(value, Parameter) else "Tensor"
                 size = "x".join(map(str, value.shape))
-                kind = f"torch.{value.dtype.legacy_name}Tensor"
-                where = "" if not value.is_cuda else f" ({value.device})"
-                lines.append(f"({i}): {what} containing: [{kind} of size {size}{where}]")
+                where = f" ({value.device})" if value.is_cuda else ""
+                lines.append(f"({i}): {what} containing: [{value.dtype} of size {size}{where}]")
             else:
                 lines.append(f"({i}): Object of type: {type(value).__name__}")
         return _in_parentheses("ParameterList", [], lines)
