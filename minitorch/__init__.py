@@ -18,7 +18,7 @@ from .autograd.grad_mode import (  # noqa: E402
 )
 from .devices import device  # noqa: E402
 from .dtypes import dtype, get_default_dtype, promote_types, set_default_dtype  # noqa: E402
-from .ops.op import functions as _functions  # noqa: E402
+from .ops.declare import functions as _functions  # noqa: E402
 from .ops.random import Generator  # noqa: E402
 from .random import default_generator  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402

@@ -307,6 +307,17 @@ def test_multinomial(seed, dtype, rows, categories, data):
     assert_same_state(a, b)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n,replacement", [(50_000, True), (500, False), (1, False)])
+def test_multinomial_of_a_large_vocabulary(dtype, n, replacement):
+    """So many that sums rounded in another type, or another order, would show."""
+    a, b = generators(9)
+    weights = np.random.default_rng(4).random(20_000).astype(dtype)
+    ours = random.multinomial(a, weights, n, replacement)
+    assert_same(ours, torch.multinomial(torch.from_numpy(weights), n, replacement, generator=b))
+    assert_same_state(a, b)
+
+
 @pytest.mark.parametrize("words", [0, 1, 5, 623, 624, 625, 2000])
 @pytest.mark.parametrize("normals", [0, 1, 2])
 def test_state_travels_both_ways(words, normals):

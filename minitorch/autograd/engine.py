@@ -108,7 +108,7 @@ class _Pass:
             if self.uses[edge] == 0 and (grad := self.pending.pop(edge, None)) is not None:
                 grad = self.intercept(edge, grad)
                 if self.arrived is None:
-                    edge.accumulate(grad, self.create_graph)
+                    edge.accumulate(grad, self.create_graph)  # type: ignore[attr-defined]
 
     def intercept(self, node: Node, grad):
         """Show a complete gradient to the hooks, which may replace it, and keep it if captured."""
@@ -174,7 +174,7 @@ def run(
         mode.enabled, _running.current = before, outer
     for callback in backward.callbacks:
         callback()
-    return [backward.arrived[node] for node in captured or ()]
+    return [(backward.arrived or {})[node] for node in captured or ()]
 
 
 class _Running(threading.local):
@@ -210,8 +210,8 @@ def backward(
     """Add the gradients of `tensors` to the .grad of the leaves they were computed from.
 
     `tensors`: a Tensor or a sequence. `grad_tensors`: the gradient of something with respect to
-    each, of its shape; None is allowed for scalars. `retain_graph`: keep what was saved, for another
-    backward (default: `create_graph`). `create_graph`: record backward itself, for higher
+    each, of its shape; None is allowed for scalars. `retain_graph`: keep what was saved, for
+    another backward (default: `create_graph`). `create_graph`: record backward itself, for higher
     derivatives. `inputs`: add to the .grad of these tensors alone.
     Raises RuntimeError where no gradient is required or one is missing. Mirrors
     torch.autograd.backward (torch/autograd/__init__.py).

@@ -7,8 +7,8 @@ number of ranks, S the size of the data in bytes. What they guarantee together:
 - Nobody leaves a collective before everybody has entered it. all_reduce and all_gather have this
   by nature; broadcast and reduce, where some ranks only send, end in a barrier. It is what lets
   every rank notice that another one called something else.
-- At most a few segments are under way between two ranks, so a rank that is early does not fill
-  the memory of one that is late.
+- A rank runs only a few segments ahead of its neighbours (broadcast and reduce: one part), so those
+  that are early do not fill the memory of one that is late.
 
 `combine` is a NumPy ufunc of two arrays. PyTorch: gloo/allreduce.cc and its neighbours.
 """

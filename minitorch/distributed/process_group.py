@@ -174,7 +174,7 @@ class ZmqProcessGroup(ProcessGroup):
         combine = ufunc_of(op, array.dtype)
 
         def steps(link: Link) -> Steps:
-            flat = array.reshape(-1)
+            flat = _flat(array)
             yield from algorithms.all_reduce(link, flat, combine)
             if op is ReduceOp.AVG:
                 flat /= link.size
@@ -184,7 +184,7 @@ class ZmqProcessGroup(ProcessGroup):
 
     def broadcast(self, array, root, async_op=False):
         def steps(link: Link) -> Steps:
-            flat = array.reshape(-1)
+            flat = _flat(array)
             yield from algorithms.broadcast(link, flat, root)
             _write_back(flat, array)
 
@@ -194,7 +194,7 @@ class ZmqProcessGroup(ProcessGroup):
         combine = ufunc_of(op, array.dtype)
 
         def steps(link: Link) -> Steps:
-            flat = array.reshape(-1)
+            flat = _flat(array)
             yield from algorithms.reduce(link, flat, combine, root)
             if link.rank == root:
                 if op is ReduceOp.AVG:
@@ -214,7 +214,7 @@ class ZmqProcessGroup(ProcessGroup):
 
     def all_gather_into_tensor(self, output, array, async_op=False):
         def steps(link: Link) -> Steps:
-            gathered = output.reshape(link.size, array.size)
+            gathered = _flat(output).reshape(link.size, array.size)
             yield from _gather(link, gathered, array)
             _write_back(gathered, output)
 
@@ -225,13 +225,13 @@ class ZmqProcessGroup(ProcessGroup):
 
     def send(self, array, destination, tag, async_op=False):
         def steps(link: Link) -> Steps:
-            return algorithms.send(link, array.reshape(-1), destination)
+            return algorithms.send(link, _flat(array), destination)
 
         return self._launch("send", array, steps, async_op, tag=tag)
 
     def recv(self, array, source, tag, async_op=False):
         def steps(link: Link) -> Steps:
-            flat = array.reshape(-1)
+            flat = _flat(array)
             yield from algorithms.recv(link, flat, source)
             _write_back(flat, array)
 
@@ -287,7 +287,12 @@ def _gather(link: Link, gathered: np.ndarray, array: np.ndarray) -> Steps:
     return algorithms.ring_all_gather(link, gathered.reshape(-1))
 
 
+def _flat(array: np.ndarray) -> np.ndarray:
+    """The elements one after the other: the array's own memory if it has them so, else a copy."""
+    return np.ascontiguousarray(array).reshape(-1)
+
+
 def _write_back(flat: np.ndarray, array: np.ndarray) -> None:
-    """Copy a result into the array that it is meant for, if `reshape` could not make a view."""
+    """Copy a result into the array that it is meant for, if `_flat` had to copy it."""
     if not array.flags.c_contiguous:
         array[...] = flat.reshape(array.shape)

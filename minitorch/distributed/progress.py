@@ -89,9 +89,10 @@ class Operation:
             words.insert(0, call.reduce_op.name)
         if call.root is not None:
             words.append(f"root {call.root}")
-        name = f"{call.op} #{call.number}" if self.is_collective else "send or recv"
         if not self.is_collective:
             words.append(f"tag {-1 - call.number}")
+        # A send is done at once, so whatever is still around to be named is a recv.
+        name = f"{call.op} #{call.number}" if self.is_collective else "recv"
         if call.group:
             words.append(f"group {call.group}")
         return f"{name} ({', '.join(words)})" if words else name

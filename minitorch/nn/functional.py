@@ -6,8 +6,7 @@ follows below it are short compositions. PyTorch: torch/nn/functional.py.
 
 from __future__ import annotations
 
-from .. import ops  # noqa: F401 - fills `functions`
-from ..ops.op import functions
+from ..ops.declare import functions
 from ..tensor import Tensor, wrap
 
 # Linear maps and convolutions

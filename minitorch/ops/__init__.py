@@ -7,8 +7,20 @@ Where to start reading: op.py says what an op is; elementwise.py is the largest 
 import numpy as np
 
 from ..tensor import Tensor
-from . import convert, creation, elementwise, index, inplace, linalg, loss, nn, random, reduce, shape
-from .op import functions
+from . import (  # noqa: F401 (importing a family registers its operations)
+    convert,
+    creation,
+    elementwise,
+    index,
+    inplace,
+    linalg,
+    loss,
+    nn,
+    random,
+    reduce,
+    shape,
+)
+from .declare import functions
 
 for alias, name in {
     "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs",
@@ -73,12 +85,17 @@ for _name, _function in _OTHERS.items():
     setattr(Tensor, f"__{_name}__", _function)
 
 # The in-place forms, with the ufunc that can write straight into the memory where there is one.
-_IN_PLACE = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
+_IN_PLACE: dict = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
 _IN_PLACE |= dict.fromkeys(("pow", "remainder", "neg", "abs", "sign", "reciprocal", "square"))
 _IN_PLACE |= dict.fromkeys(("floor", "ceil", "trunc", "round", "exp", "expm1", "log", "log1p"))
 _IN_PLACE |= dict.fromkeys(("sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmoid", "relu"))
 _IN_PLACE |= dict.fromkeys(("clamp", "masked_fill", "scatter_add", "tril", "triu", "addmm"))
 for _name, _ufunc in _IN_PLACE.items():
     inplace.inplace(_name, _ufunc)
-for _operator, _name in {"iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_"}.items():
+for _operator, _name in {
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "itruediv": "div_",
+}.items():
     setattr(Tensor, f"__{_operator}__", getattr(Tensor, _name))

@@ -11,7 +11,7 @@ from .. import devices, dtypes
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor, wrap
 from . import inplace
-from .op import composite, functions, op
+from .declare import composite, functions, op
 
 
 @op
@@ -165,4 +165,3 @@ def fill_(self, value):
 def zero_(self):
     """Set every element to 0. Mirrors torch.Tensor.zero_."""
     return fill_(self, 0)
-

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import Tensor, wrap
+from .declare import composite
 from .dims import sizes
-from .op import composite
 
 
 def _finish(array, dtype, device, requires_grad=False, copy=False) -> Tensor:

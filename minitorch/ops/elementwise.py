@@ -9,7 +9,7 @@ PyTorch: tools/autograd/derivatives.yaml.
 import numpy as np
 
 from .. import kernels
-from .op import composite, elementwise, functions, op
+from .declare import composite, elementwise, functions, op
 
 # Arithmetic
 

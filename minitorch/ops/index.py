@@ -1,7 +1,7 @@
-"""Taking elements by index, and the reverse: putting a gradient back where elements came from.
+"""Taking elements by index, and the reverse: putting a gradient back where they came from.
 
-x[1:3], x[None], x[..., 0] are views; x[[0, 2]], x[mask] copy. The derivative of taking is `unindex`,
-whose derivative is taking: that is why both are ops.
+x[1:3], x[None], x[..., 0] are views; x[[0, 2]], x[mask] copy. The derivative of taking is
+`unindex`, whose derivative is taking: that is why both are ops.
 PyTorch: torch/csrc/autograd/python_variable_indexing.cpp, aten/src/ATen/native/Indexing.cpp.
 """
 
@@ -13,8 +13,9 @@ from .. import kernels
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor, wrap
 from . import errors, inplace
+from .declare import composite, functions, op, view_op
 from .dims import axes
-from .op import composite, functions, op, view_op, zeros
+from .op import zeros
 
 _SIMPLE = (int, slice, type(None), type(Ellipsis))
 
@@ -71,6 +72,10 @@ def _apart(index: tuple) -> tuple[tuple, tuple]:
     return tuple(first), tuple(second)
 
 
+def _is_mask(index) -> bool:
+    return isinstance(index, np.ndarray) and index.dtype.kind == "b"
+
+
 @view_op(function=False, method=False)
 def getitem(input, index):
     out = input[index]
@@ -86,7 +91,7 @@ getitem.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, 
 def unindex(grad, index, shape, unique=False):
     """Zeros of `shape`, with `grad` added at `index`. `unique`: it names no element twice."""
     out = np.zeros(shape, grad.dtype)
-    if unique or _is_basic(index) or getattr(index, "dtype", None) == bool:
+    if unique or _is_basic(index) or _is_mask(index):
         out[index] = grad
     elif isinstance(index, np.ndarray) and grad.ndim > index.ndim:
         rows = kernels.embedding_backward(grad, index % shape[0], shape[0], None)

@@ -18,7 +18,7 @@ from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.graph import edge_of
 from ..tensor import Storage, Tensor, wrap
-from .op import functions, op
+from .declare import functions, op
 from .views import take_again
 
 

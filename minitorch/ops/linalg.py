@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from .op import composite, op
+from .declare import composite, op
 
 
 def _same_type(a, b) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .declare import composite, functions, op
 from .index import unindex
 from .nn import log_softmax
-from .op import composite, functions, op
 
 
 def reduction_of(reduction, size_average=None, reduce=None) -> str:
@@ -164,9 +164,7 @@ l1_loss = _pointwise("l1_loss", "|input - target|", lambda x, y: (x - y).abs())
 
 
 @composite(method=False)
-def smooth_l1_loss(
-    input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
-):
+def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """0.5 (x - y)^2 / beta where |x - y| < beta, else |x - y| - 0.5 beta.
 
     Mirrors torch.nn.functional.smooth_l1_loss.
@@ -193,7 +191,9 @@ def binary_cross_entropy(
         )
     if input.numel() and not 0 <= input.array.min() <= input.array.max() <= 1:
         raise RuntimeError("all elements of input should be between 0 and 1")
-    terms = -(target * input.log().clamp(min=-100) + (1 - target) * (1 - input).log().clamp(min=-100))
+    terms = -(
+        target * input.log().clamp(min=-100) + (1 - target) * (1 - input).log().clamp(min=-100)
+    )
     terms = terms if weight is None else terms * weight
     return _reduced(terms, reduction_of(reduction, size_average, reduce))
 
@@ -222,5 +222,3 @@ def binary_cross_entropy_with_logits(
     terms = (1 - target) * input + factor * tail
     terms = terms if weight is None else terms * weight
     return _reduced(terms, reduction_of(reduction, size_average, reduce))
-
-

@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import kernels
 from ..tensor import Tensor
+from .declare import composite, functions, op
 from .dims import axes
-from .op import composite, functions, op
 
 
 def fused(kernel, composition):
@@ -435,13 +435,16 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None
 ):
-    """softmax(query @ key.T / sqrt(d)) @ value: (..., L, d), (..., S, d), (..., S, v) -> (..., L, v).
+    """softmax(query @ key.T / sqrt(d)) @ value.
 
-    attn_mask: True where attention is allowed, or a float added to the scores; is_causal: position i
-    sees positions up to i. Mirrors torch.nn.functional.scaled_dot_product_attention.
+    query (..., L, d), key (..., S, d), value (..., S, v) -> (..., L, v). attn_mask: True where
+    attention is allowed, or a float added to the scores; is_causal: position i sees up to i.
+    Mirrors torch.nn.functional.scaled_dot_product_attention.
     """
     if is_causal and attn_mask is not None:
-        raise RuntimeError("scaled_dot_product_attention: attn_mask and is_causal exclude each other")
+        raise RuntimeError(
+            "attention takes attn_mask or is_causal, not both"
+        )
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = (query * factor) @ key.transpose(-2, -1)  # (..., L, d) @ (..., d, S) -> (..., L, S)
     if is_causal:

@@ -11,7 +11,7 @@ from .. import devices, dtypes, random
 from ..tensor import Size, Tensor, wrap
 from . import inplace
 from .creation import _finish, _numpy_type, _shape
-from .op import composite, functions
+from .declare import composite, functions
 
 
 class Generator(random.Generator):
@@ -83,7 +83,7 @@ _filled("randn", random.normal_, "Numbers of the standard normal distribution")
 def _randint_bounds(args: tuple) -> tuple:
     """randint(high, size) and randint(low, high, size)."""
     if args and isinstance(args[-1], (tuple, list, Size)):
-        *bounds, size = args
+        bounds, size = args[:-1], args[-1]
     else:
         bounds, size = args, None
     low, high = bounds if len(bounds) == 2 else (0, *bounds)
@@ -130,7 +130,7 @@ def randperm(n, *, generator=None, dtype=None, device=None, requires_grad=False)
 
 @composite(method=False)
 def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None):
-    """Normal numbers; `mean` and `std` are numbers (with `size`) or tensors. Mirrors torch.normal."""
+    """Normal numbers of `mean` and `std`, tensors or (with `size`) numbers. See torch.normal."""
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         shape = np.broadcast_shapes(*[t.shape for t in (mean, std) if isinstance(t, Tensor)])

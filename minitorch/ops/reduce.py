@@ -1,7 +1,7 @@
 """Operations that make many elements one: sums, extremes, moments.
 
-`dim` is None (everything), an integer, or a tuple. The derivative of a reduction spreads `grad` back
-over the elements it came from; `_spread` gives it the shape to do so.
+`dim` is None (everything), an integer, or a tuple. The derivative of a reduction spreads `grad`
+back over the elements it came from; `_spread` gives it the shape to do so.
 PyTorch: aten/src/ATen/native/ReduceOps.cpp.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
+from .declare import composite, elementwise, functions, op
 from .dims import axes
-from .op import composite, elementwise, functions, op
 
 
 def _spread(grad, shape, dim, keepdim):
@@ -103,7 +103,7 @@ def _root(input):
     return np.sqrt(input)
 
 
-# The root of a sum of squares has no derivative at 0; PyTorch takes 0, and so the steps stay finite.
+# The root of a sum of squares has no derivative at 0; PyTorch takes 0, so steps stay finite.
 _root.derivatives(
     input=lambda grad, out: np.where(out == 0, 0, grad / (2 * np.where(out == 0, 1, out)))
 )

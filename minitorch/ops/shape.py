@@ -1,7 +1,7 @@
 """Operations that only rearrange: the same elements under other indices, most without a copy.
 
-The ops marked @view_op share their argument's memory, as NumPy's views do. Their derivatives put the
-gradient's elements back where they came from.
+The ops marked @view_op share their argument's memory, as NumPy's views do. Their derivatives put
+the gradient's elements back where they came from.
 PyTorch: aten/src/ATen/native/TensorShape.cpp.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tensor import Tensor
+from .declare import composite, functions, op, view_op
 from .dims import axes, sizes
-from .op import composite, functions, op, view_op, zeros
+from .op import zeros
 
 
 def _misfit(input, shape) -> RuntimeError:
@@ -188,8 +188,8 @@ def expand(input, *shape):
         if n != m and m != 1:
             raise RuntimeError(
                 f"The expanded size of the tensor ({n}) must match the existing size ({m}) at "
-                f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  Tensor sizes: "
-                f"{list(input.shape)}"
+                f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  "
+                f"Tensor sizes: {list(input.shape)}"
             )
     out = np.broadcast_to(input, full)
     out.flags.writeable = input.flags.writeable  # where nothing was stretched, it can be changed

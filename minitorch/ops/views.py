@@ -19,7 +19,9 @@ def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
     A step is (operation, arguments, keyword arguments, number of the output or None).
     """
     array, owner = source.array, view.array.base  # NumPy's views refer to the owner of the memory
-    if view.array is not array and (owner is None or owner is not array and owner is not array.base):
+    if view.array is not array and (
+        owner is None or (owner is not array and owner is not array.base)
+    ):
         return
     storage = view._storage = source._storage
     if not mode.enabled:

@@ -70,9 +70,9 @@ class SGD(Optimizer):
                 kernels.sgd_step(p.array, p._grad.array, **options)
             else:
                 state = self.state[p]
-                buffer = state.get("momentum_buffer")
-                first = buffer is None
+                first = state.get("momentum_buffer") is None
                 if first:
-                    buffer = state["momentum_buffer"] = wrap(np.empty_like(p.array))
-                kernels.sgd_step(p.array, p._grad.array, buffer.array, **options, first=first)
+                    state["momentum_buffer"] = wrap(np.empty_like(p.array))
+                buffer = state["momentum_buffer"].array
+                kernels.sgd_step(p.array, p._grad.array, buffer, **options, first=first)
             p._storage.version += 1

@@ -47,7 +47,6 @@ def multinomial(
     for row, samples in zip(rows, drawn, strict=True):
         cumulative = np.cumsum(row, dtype=np.promote_types(row.dtype, np.float32))
         cumulative /= cumulative[-1]
-        cumulative[-1] = 1
         samples[...] = np.searchsorted(cumulative.astype(float), generator.doubles(num_samples))
     return drawn.reshape(*weights.shape[:-1], num_samples)
 

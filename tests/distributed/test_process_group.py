@@ -13,7 +13,7 @@ import pytest
 
 from .harness import run_ranks
 
-SIZES = [1, 5, 1000, 300_000]  # the last goes round the ring
+SIZES = [1, 1000, 300_000]  # the last goes round the ring
 FLOATS = ["float32", "float64", "float16"]
 INTEGERS = ["int64", "int32", "uint8", "int8"]
 
@@ -92,9 +92,13 @@ def collect_gloo(rank, world_size, path):
     return results
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_results_equal_gloo(world_size, tmp_path):
-    ours = run_ranks(collect_ours, world_size)
+@pytest.fixture(scope="module", params=[2, 3])
+def collected(request):
+    return run_ranks(collect_ours, request.param)
+
+
+def test_results_equal_gloo(collected, tmp_path):
+    ours, world_size = collected, len(collected)
     theirs = run_ranks(collect_gloo, world_size, str(tmp_path / "store"), process_group=False)
     for rank in range(world_size):
         assert theirs[rank].keys() <= ours[rank].keys()
@@ -109,23 +113,23 @@ def test_results_equal_gloo(world_size, tmp_path):
             assert len({results[what].tobytes() for results in ours}) == 1, what
 
 
-def test_booleans_and_small_floats():
+def test_booleans_and_small_floats(collected):
     """What Gloo cannot do, against NumPy."""
-    results = run_ranks(collect_ours, 2)[0]
-    a, b = (values(rank, 100, "bool") for rank in range(2))
+    world_size = len(collected)
+    bits = np.array([values(rank, 100, "bool") for rank in range(world_size)])
     for op, expected in {
-        "SUM": a | b,
-        "PRODUCT": a & b,
-        "MIN": a & b,
-        "MAX": a | b,
-        "BAND": a & b,
-        "BOR": a | b,
-        "BXOR": a ^ b,
+        "SUM": bits.any(0),
+        "PRODUCT": bits.all(0),
+        "MIN": bits.all(0),
+        "MAX": bits.any(0),
+        "BAND": bits.all(0),
+        "BOR": bits.any(0),
+        "BXOR": bits.sum(0) % 2 == 1,
     }.items():
-        np.testing.assert_array_equal(results["all_reduce", op, "bool", 100], expected, op)
-    halves = [values(rank, 1000, "float16") for rank in range(2)]
-    average = results["all_reduce", "AVG", "float16", 1000]
-    np.testing.assert_array_equal(average, ((halves[0] + halves[1]) / 2).astype(np.float16))
+        np.testing.assert_array_equal(collected[0]["all_reduce", op, "bool", 100], expected, op)
+    halves = [values(rank, 1000, "float16").astype(np.float64) for rank in range(world_size)]
+    average = collected[0]["all_reduce", "AVG", "float16", 1000]
+    np.testing.assert_allclose(average, np.mean(halves, axis=0), rtol=2e-3, atol=2e-3)
 
 
 def same_bits(rank, world_size):
@@ -153,6 +157,7 @@ def memory_layouts(rank, world_size):
         "transposed": base.T,
         "sliced": base[::2, 1::3],
         "reversed": base[::-1],
+        "strided": np.zeros(9000)[::3],
         "0-d": np.array(0.0),
         "empty": np.zeros((3, 0)),
         "Fortran": np.zeros((4, 5), order="F"),
@@ -407,7 +412,7 @@ def test_wrong_ways_to_begin(monkeypatch):
             call()
     assert dist.is_available() and not dist.is_initialized() and dist.group.WORLD is None
     start = time.monotonic()
-    with pytest.raises(dist.DistStoreError, match=r"rank.* 1"):
+    with pytest.raises(dist.DistStoreError, match=r"rank.*1.* did not come"):
         dist.init_process_group(
             store=store, rank=0, world_size=2, timeout=timedelta(seconds=0.5)
         )

@@ -33,7 +33,8 @@ def together(*calls):
         try:
             results[index] = call()
         except DistError as error:
-            results[index] = error
+            # Without its frames, which would keep rank 0's store alive for the others.
+            results[index] = error.with_traceback(None)
 
     threads = [threading.Thread(target=work, args=item) for item in enumerate(calls)]
     for thread in threads:

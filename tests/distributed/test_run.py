@@ -14,9 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from datetime import timedelta
 
 import pytest
+
+from minitorch.distributed.launcher.nodes import Nodes
 
 LAUNCHER = [sys.executable, "-m", "minitorch.distributed.run"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -290,12 +294,15 @@ import os, sys, time
 if os.environ["RANK"] == "0":
     for i in range(3):
         sys.stderr.write(f"\\r{i} of 3 done")
-        time.sleep(0.3)
+        time.sleep(0.1)
+    open(sys.argv[1] + ".hello", "w").close()
     while not os.path.exists(sys.argv[1]):
         time.sleep(0.01)
     sys.stderr.write("\\r3 of 3 done\\n")
 else:
-    time.sleep(0.5)
+    while not os.path.exists(sys.argv[1] + ".hello"):
+        time.sleep(0.01)
+    time.sleep(0.2)
     print("hello", flush=True)
 """
     )
@@ -577,6 +584,28 @@ print(*[os.environ[name] for name in names])
     assert (code0, code1) == (0, 0), err0 + err1
     assert sorted(out0.splitlines()) == ["[rank0] 0 0 3 2 0 2", "[rank1] 1 1 3 2 0 2"]
     assert out1 == "2 0 3 1 1 2\n"
+
+
+def test_node_0_serves_the_store_until_the_others_have_left():
+    port = free_port()
+    seats = {}
+
+    def sit(rank):
+        seats[rank] = Nodes(rank, 2, 1, "127.0.0.1", port, timedelta(seconds=20))
+
+    threads = [threading.Thread(target=sit, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    leaving = threading.Thread(target=seats[0].close)
+    leaving.start()
+    leaving.join(0.5)
+    assert leaving.is_alive()
+    seats[1].succeeded()  # still has somebody to tell
+    seats[1].close()
+    leaving.join(6)
+    assert not leaving.is_alive()
 
 
 def test_a_failure_on_one_node_ends_the_other_with_its_exit_code(script):

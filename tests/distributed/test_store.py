@@ -21,6 +21,7 @@ import torch.distributed as torch_dist
 
 from minitorch.distributed.errors import DistError, DistNetworkError, DistStoreError
 from minitorch.distributed.store import HashStore, PrefixStore, TCPStore
+from minitorch.distributed.store.server import READY, STOP_WAITING, WAIT_CANCELED, Query
 
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=20)
@@ -283,6 +284,28 @@ def test_frozen_server_is_an_error_after_the_time_out():
             store.add("counter", 1)
         assert time.monotonic() - start < 6
         server.send_signal(signal.SIGCONT)
+
+
+def test_a_key_that_comes_while_the_wait_is_withdrawn_counts():
+    """A scripted server answers the wait and its withdrawal together, when it is withdrawn."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            hello = connection.recv(100, 0)
+            connection.sendall(hello[-4:])  # the ping's nonce
+            connection.recv(100)  # WAIT
+            assert connection.recv(1) == bytes([Query.CANCEL_WAIT])
+            connection.sendall(STOP_WAITING + WAIT_CANCELED)
+            connection.recv(100)  # CHECK
+            connection.sendall(READY)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        store = TCPStore("127.0.0.1", listener.getsockname()[1], timeout=LONG)
+        store.wait(["key"], SHORT)
+        assert store.check(["key"])
+        server.join()
 
 
 def test_port_taken_names_who_asked_and_for_what():

@@ -57,6 +57,12 @@ def test_all_ignored_is_nan_for_mean_and_zero_for_sum():
     x, target = array((2, 3)), np.full(2, -100)
     assert np.isnan(kernels.cross_entropy_forward(x, target)[0])
     assert kernels.cross_entropy_forward(x, target, reduction="sum")[0] == 0
+    _, log_probs, total = kernels.cross_entropy_forward(x, target)
+    grad = np.ones((), np.float32)
+    dx = kernels.cross_entropy_backward(grad, log_probs, target, None, "mean", -100, total)
+    t = tensor(x, requires_grad=True)
+    F.cross_entropy(t, tensor(target)).backward()
+    close(dx, t.grad)
 
 
 @pytest.mark.parametrize("wrong", [10, -1])

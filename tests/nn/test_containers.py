@@ -127,10 +127,12 @@ def nested(T):
         nn.Sequential(),
         nn.ModuleDict({"x": block(), "y": nn.Dropout()}),
         nn.ParameterList([T.zeros(2, 3), T.zeros(1, dtype=T.float64), T.tensor(1.0)]),
+        nn.ParameterList([T.zeros(2), 3]),
+        nn.ParameterList([T.zeros(2)]),
         nn.ParameterList([]),
     ]
 
 
-@pytest.mark.parametrize("i", range(6))
+@pytest.mark.parametrize("i", range(8))
 def test_repr_is_pytorchs(i):
     assert repr(nested(minitorch)[i]) == repr(nested(torch)[i])

@@ -8,7 +8,8 @@ import torch
 
 import minitorch
 import minitorch.ops
-from minitorch.ops.op import Op, functions
+from minitorch.ops.declare import functions
+from minitorch.ops.op import Op
 
 from .harness import assert_all_same, assert_same, inputs_of, run
 from .table import ROWS

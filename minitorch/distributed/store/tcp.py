@@ -250,14 +250,12 @@ class TCPStore(Store):
     def _connect_once(self, seconds: float) -> socket.socket:
         connection = socket.create_connection((self.host, self.port), timeout=seconds)
         try:
-            # Connecting to a port in the ephemeral range, one may be given that very port as
-            # one's own, and reach oneself.
-            if connection.getsockname() == connection.getpeername():
-                raise ConnectionRefusedError("Connection refused")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             nonce = NONCE.pack(os.getpid() & 0xFFFFFFFF)
             validate = bytes([Query.VALIDATE]) + NONCE.pack(MAGIC)
             connection.sendall(validate + bytes([Query.PING]) + nonce)
+            # The echo tells a store from a stranger, and from oneself: a connection to a port of
+            # the ephemeral range may be given that very port as its own.
             if connection.recv(NONCE.size, socket.MSG_WAITALL) != nonce:
                 raise ConnectionError("whatever listens there is no store")
             connection.settimeout(_patience(self._timeout))

@@ -135,7 +135,8 @@ def _scale(grad, weights, reduction, total_weight):
     """d result / d loss[i], times the weight: (targets,)."""
     if reduction == "mean":
         with np.errstate(invalid="ignore", divide="ignore"):
-            return weights * (grad / total_weight)
+            # Where all are ignored the loss is nan, yet the gradient is 0.
+            return np.where(weights == 0, weights, weights * (grad / total_weight))
     return weights * grad.reshape(-1)
 
 

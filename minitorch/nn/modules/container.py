@@ -31,7 +31,7 @@ class _List(Module):
         return self._modules[self._name_of(index)]
 
     def _part(self, index: slice):
-        return type(self)(list(self._modules.values())[index])
+        raise NotImplementedError
 
     def __setitem__(self, index, module: Module) -> None:
         setattr(self, self._name_of(index), module)
@@ -123,6 +123,9 @@ class ModuleList(_List):
         if modules is not None:
             self.extend(modules)
 
+    def _part(self, index: slice):
+        return type(self)(list(self)[index])
+
     def __add__(self, other: Iterable[Module]):
         return ModuleList([*self, *other])
 
@@ -183,10 +186,9 @@ class ModuleDict(Module):
         """Remove the module called `key` and return it."""
         return self._modules.pop(key)
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+    def update(self, modules) -> None:
         """Add or replace modules from a mapping or from (name, module) pairs."""
-        pairs = modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
-        for key, module in pairs:
+        for key, module in modules.items() if hasattr(modules, "items") else modules:
             self[key] = module
 
 
@@ -244,14 +246,14 @@ class ParameterList(Module):
     def __call__(self, *args, **kwargs):
         raise RuntimeError("ParameterList should not be called.")
 
-    def __repr__(self) -> str:
+    def extra_repr(self) -> str:
         lines = []
         for i, value in enumerate(self):
+            what = f"Object of type: {type(value).__name__}"
             if isinstance(value, Tensor):
-                what = "Parameter" if isinstance(value, Parameter) else "Tensor"
+                kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
                 size = "x".join(map(str, value.shape))
                 where = f" ({value.device})" if value.is_cuda else ""
-                lines.append(f"({i}): {what} containing: [{value.dtype} of size {size}{where}]")
-            else:
-                lines.append(f"({i}): Object of type: {type(value).__name__}")
-        return _in_parentheses("ParameterList", [], lines)
+                what = f"{kind} containing: [{value.dtype} of size {size}{where}]"
+            lines.append(f"  ({i}): {what}")
+        return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ... import dtypes
-from ...ops.op import functions
+from ...ops.declare import functions
 from ..parameter import Parameter
 
 

@@ -15,6 +15,7 @@ PyTorch: torch/nn/parallel/distributed.py, torch/csrc/distributed/c10d/reducer.c
 from __future__ import annotations
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Bucket:
 
     def reset(self) -> None:
         self.missing = set(self.parameters)
-        self.work = None
+        self.work: Any = None
 
 
 def assign_buckets(parameters: list, first_bytes: int, other_bytes: int) -> list[Bucket]:
@@ -52,10 +53,12 @@ def assign_buckets(parameters: list, first_bytes: int, other_bytes: int) -> list
     `other_bytes` for the rest. Buckets are ordered by the first parameter in them.
     PyTorch: compute_bucket_assignment_by_size.
     """
-    closed, open_, limits = [], {}, {}
+    closed: list = []
+    open_: dict = {}
+    limits: dict = {}
     for position, p in enumerate(parameters):
         kind = p.array.dtype
-        start, members = open_.setdefault(kind, (position, []))
+        members = open_.setdefault(kind, (position, []))[1]
         members.append(p)
         if sum(m.nbytes for m in members) >= limits.get(kind, first_bytes):
             limits[kind] = other_bytes
@@ -92,8 +95,8 @@ class DistributedDataParallel(Module):
         super().__init__()
         if find_unused_parameters or static_graph:
             raise NotImplementedError(
-                "DistributedDataParallel: find_unused_parameters and static_graph are not here yet; "
-                "let every parameter take part in the loss"
+                "DistributedDataParallel: find_unused_parameters and static_graph are not here "
+                "yet; let every parameter take part in the loss"
             )
         self.module = module
         self.process_group = process_group
@@ -118,7 +121,7 @@ class DistributedDataParallel(Module):
         self._bucket_of = {p: bucket for bucket in self._buckets for p in bucket.parameters}
         self._scale = 1.0 / dist.get_world_size(process_group)
         self._launched = 0  # buckets already on their way in this backward
-        self._backward = None  # the engine's pass that is going on
+        self._backward: object = None  # the engine's pass that is going on
         for p in self._names:
             p.register_post_accumulate_grad_hook(self._gradient_ready)
 
@@ -169,9 +172,9 @@ class DistributedDataParallel(Module):
             self._start_over()
             raise RuntimeError(
                 f"backward left {len(missing)} parameter(s) without a gradient: "
-                f"{', '.join(sorted(missing))}. Every parameter of a DistributedDataParallel module "
-                "must take part in the loss: drop those that do not, or switch their requires_grad "
-                "off before wrapping the module."
+                f"{', '.join(sorted(missing))}. Every parameter of a DistributedDataParallel "
+                "module must take part in the loss: drop those that do not, or switch their "
+                "requires_grad off before wrapping the module."
             )
         for bucket in self._buckets:
             bucket.work.wait()

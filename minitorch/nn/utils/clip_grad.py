@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from ...autograd.grad_mode import no_grad
-from ...ops.op import functions
+from ...ops.declare import functions
 from ...tensor import Tensor
 
 

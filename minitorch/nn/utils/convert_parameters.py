@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...ops.op import functions
+from ...ops.declare import functions
 from ...tensor import Tensor
 
 
