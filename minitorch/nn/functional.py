@@ -7,7 +7,7 @@ follows below it are short compositions. PyTorch: torch/nn/functional.py.
 from __future__ import annotations
 
 from ..ops.declare import functions
-from ..tensor import Tensor, wrap
+from ..tensor import wrap
 
 # Linear maps and convolutions
 linear = functions["linear"]
@@ -31,7 +31,6 @@ sigmoid = functions["sigmoid"]
 silu = functions["silu"]
 softmax = functions["softmax"]
 tanh = functions["tanh"]
-relu_ = Tensor.relu_
 
 # Losses
 binary_cross_entropy = functions["binary_cross_entropy"]
@@ -46,6 +45,11 @@ smooth_l1_loss = functions["smooth_l1_loss"]
 def relu(input, inplace=False):
     """max(input, 0). Mirrors torch.nn.functional.relu."""
     return input.relu_() if inplace else functions["relu"](input)
+
+
+def relu_(input):
+    """relu, in place."""
+    return input.relu_()
 
 
 def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):

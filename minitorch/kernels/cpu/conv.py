@@ -154,47 +154,21 @@ def _im2col(x, plan, dtype, start, stop) -> Iterator[tuple[slice, slice, np.ndar
     """Yields (samples, rows of the output, their columns) over samples start to stop of x.
 
     The columns are (n, groups, C/groups*k*k, positions), valid until the next ones are made.
-
-    NumPy copies long runs at the speed of memory, but takes some nanoseconds to start each, and in
-    the columns a run is only as long as a row of the output. So the copy has two steps: `shifted`
-    holds the images k times, each time cut to the width of the output, from another offset; from
-    there all the rows of one kernel position are a single run. k short copies instead of k*k.
     """
     n = min(plan.samples, stop - start)
     images = np.zeros((n, plan.channels, *plan.padded), dtype)
-    shifted = np.empty((n, plan.channels, plan.kernel[-1], *plan.padded[:-1], plan.out[-1]), dtype)
-    cuts = _cuts(images, plan)
-    windows = _windows_of_cuts(shifted, plan)
+    windows = _windows(images, plan)
     buffer = np.empty(windows.size // plan.out[0] * plan.rows, dtype)
     every = (slice(None),) * len(plan.kernel)
     for samples in blocks(start, stop, n):
         count = samples.stop - samples.start
         images[:count][plan.interior] = x[samples]
-        np.copyto(shifted[:count], cuts[:count])
         for rows in blocks(0, plan.out[0], plan.rows):
             patches = windows[:count, :, *every, rows]
             columns = buffer[: patches.size].reshape(patches.shape)
             np.copyto(columns, patches)
             positions = prod(plan.out[1:]) * (rows.stop - rows.start)
             yield samples, rows, columns.reshape(count, plan.groups, -1, positions)
-
-
-def _cuts(images, plan):
-    """(n, C, k, *padded but for the last, out): padded images from each offset along the rows."""
-    n, c, *space, last = images.strides
-    shape = (*images.shape[:2], plan.kernel[-1], *plan.padded[:-1], plan.out[-1])
-    return as_strided(
-        images, shape, (n, c, plan.dilation[-1] * last, *space, plan.stride[-1] * last)
-    )
-
-
-def _windows_of_cuts(shifted, plan):
-    """(n, C, *kernel, *out): a view of `shifted`; each entry is the one its patch sees."""
-    n, c, offset, *space, last = shifted.strides
-    over_kernel = [d * s for d, s in zip(plan.dilation, space, strict=False)]
-    over_output = [t * s for t, s in zip(plan.stride, space, strict=False)]
-    shape = (*shifted.shape[:2], *plan.kernel, *plan.out)
-    return as_strided(shifted, shape, (n, c, *over_kernel, offset, *over_output, last))
 
 
 def _windows(images, plan):

@@ -248,7 +248,7 @@ class Module(Stateful):
         fn(self)
         return self
 
-    def _apply(self, convert: Callable[[Tensor], Tensor]):
+    def _apply(self, convert: Callable[[Tensor], Any]):
         """Replace the memory of every parameter, gradient and buffer by its converted form."""
         for child in self.children():
             child._apply(convert)

@@ -59,7 +59,7 @@ class Stateful:
 
     # Saving
 
-    def state_dict(self, *, destination=None, prefix: str = "", keep_vars: bool = False):
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False):
         """All parameters and persistent buffers by name, sharing memory with the module.
 
         `prefix` goes before every name; `keep_vars` leaves the tensors in the graph; `destination`
@@ -67,7 +67,7 @@ class Stateful:
         """
         if destination is None:
             destination = OrderedDict()
-            destination._metadata = OrderedDict()  # pyright: ignore[reportAttributeAccessIssue]
+            destination._metadata = OrderedDict()
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = {"version": self._version}
         self._save_to_state_dict(destination, prefix, keep_vars)
