@@ -6,6 +6,8 @@ for one gets a sentence and not a surprise.
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class device:
     """A device such as "cpu" or "cuda:1". Mirrors torch.device.
@@ -70,5 +72,5 @@ def check(where) -> device:
 
 
 def of(array) -> device:
-    """The device that holds an array."""
-    return CPU
+    """The device that holds an array: the CPU for NumPy's, otherwise the GPU that it names."""
+    return CPU if isinstance(array, np.ndarray) else device("cuda", array.device.id)

@@ -430,8 +430,8 @@ _new = object.__new__
 
 def wrap(array, cls: type = Tensor) -> Any:
     """A Tensor around an array, sharing its memory; a leaf that requires no gradient."""
-    if type(array) is not ndarray:
-        array = np.asarray(array)  # a NumPy scalar: what ufuncs make of 0-d arrays
+    if type(array) is not ndarray and isinstance(array, (np.generic, int, float)):
+        array = np.asarray(array)  # a NumPy scalar is what ufuncs make of 0-d arrays
     tensor: Any = _new(cls)
     tensor.array = array
     tensor._requires_grad = False

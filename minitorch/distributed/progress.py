@@ -202,14 +202,13 @@ class Progress:
         """Run the loop until an operation is done; None stands for all of them."""
         try:
             while not self._closing:
+                now = time.monotonic()
+                if now >= self._next_check:  # before a late rank starts what others have given up
+                    self._check(now)
+                    self._next_check = now + CHECK_SECONDS
                 self._start_incoming()
                 if until.done if until is not None else not self._active:
                     return
-                now = time.monotonic()
-                if now >= self._next_check:
-                    self._check(now)
-                    self._next_check = now + CHECK_SECONDS
-                    continue
                 for peer in self.transport.wait(self._awaited_peers(), self._next_check - now):
                     for header, payload in self.transport.receive(peer):
                         self._deliver(peer, header, payload)

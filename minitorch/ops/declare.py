@@ -167,7 +167,7 @@ def _binary(op: Op):
             return _promoted_call(op, (input, other), options)
         try:
             result = wrap(forward(a, b))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise errors.translate(error, op, [input, other]) from error
         if (
             mode.enabled

@@ -69,7 +69,7 @@ class Optimizer:
                 "optimizer parameters need to be organized in ordered collections, but the "
                 "ordering of tensors in sets will change between runs. Please use a list instead."
             )
-        entries = [params] if isinstance(params, Tensor) else list(params)
+        entries: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         names = [entry[0] for entry in entries if isinstance(entry, tuple)]
         if names and len(names) < len(entries):
             raise ValueError(
@@ -198,7 +198,7 @@ def _like(value: Any, param: Tensor, name: str) -> Any:
     return value.detach().to(dtype=dtype, device=param.device, copy=True)
 
 
-def check_options(lr, foreach, fused, differentiable) -> None:
+def check_options(lr: Any, foreach, fused, differentiable) -> None:
     """Raise ValueError for a wrong learning rate, other errors for variants that do not exist.
 
     foreach and fused choose how quickly PyTorch computes the same numbers. Here a step is always

@@ -15,7 +15,7 @@ import multiprocessing
 import multiprocessing.connection
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -61,7 +61,7 @@ def try_ranks(
     process_group: bool = True,
     group_timeout: float = 30.0,
     destroy: bool = True,
-    meanwhile: Callable[[list], None] | None = None,
+    awaited: Iterable[int] | None = None,
 ) -> list[Outcome]:
     """Call `fn(rank, world_size, *args)` on every rank; returns how each ended.
 
@@ -69,7 +69,7 @@ def try_ranks(
         timeout: seconds after which all processes are killed.
         process_group: initialise the default process group before, and `destroy` it after.
         group_timeout: the process group's own time-out.
-        meanwhile: called with the list of processes once they run, for instance to kill one.
+        awaited: the ranks whose results are waited for (all); then the others are killed.
     """
     server = None
     port = 0
@@ -94,11 +94,10 @@ def try_ranks(
 
     outcomes = [Outcome(error=f"no result within {timeout} s") for _ in processes]
     try:
-        if meanwhile is not None:
-            meanwhile(processes)
+        needed = set(range(world_size) if awaited is None else awaited)
         deadline = time.monotonic() + timeout
         silent = dict(zip(pipes, range(world_size), strict=True))
-        while silent and (left := deadline - time.monotonic()) > 0:
+        while needed & set(silent.values()) and (left := deadline - time.monotonic()) > 0:
             for pipe in multiprocessing.connection.wait(list(silent), left):
                 rank = silent.pop(pipe)
                 try:
@@ -106,11 +105,11 @@ def try_ranks(
                 except EOFError:
                     processes[rank].join(LAST_GASP)
                     outcomes[rank] = Outcome(error="ended without a result")
-        for process, outcome in zip(processes, outcomes, strict=True):
-            process.join(max(0.0, min(LAST_GASP, deadline - time.monotonic())))
-            outcome.exit_code = process.exitcode
-            if process.exitcode is None and outcome.error is None:
-                outcome.error = f"still running {LAST_GASP} s after its result"
+        for rank in needed - set(silent.values()):
+            processes[rank].join(LAST_GASP)
+            outcomes[rank].exit_code = processes[rank].exitcode
+            if processes[rank].exitcode is None:
+                outcomes[rank].error = f"still running {LAST_GASP} s after its result"
     finally:
         for process in processes:
             process.kill()

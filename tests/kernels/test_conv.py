@@ -105,3 +105,12 @@ def test_a_kernel_larger_than_the_input():
         kernels.conv_forward(x, w)
     with pytest.raises(RuntimeError, match=message):
         F.conv2d(tensor(x), tensor(w))
+
+
+def test_channels_that_do_not_match():
+    x, w = array((1, 3, 8, 8)), array((6, 4, 3, 3))
+    message = "to have 4 channels, but got 3 channels instead"
+    with pytest.raises(RuntimeError, match=message):
+        kernels.conv_forward(x, w)
+    with pytest.raises(RuntimeError, match=message):
+        F.conv2d(tensor(x), tensor(w))

@@ -320,6 +320,21 @@ def test_workers_are_said_to_be_missing():
 
 
 @pytest.mark.filterwarnings("ignore:.*num_workers")
+@pytest.mark.parametrize("persistent_workers", [False, True])
+def test_epochs_as_with_pytorchs_workers(persistent_workers):
+    """A script that asks for workers sees the same batches, and the same random numbers after."""
+    seed_both(6)
+    options = {"shuffle": True, "num_workers": 1, "persistent_workers": persistent_workers}
+    mine, torchs = (
+        data.DataLoader(dataset, 4, **options)
+        for (_, data), dataset in zip(LIBRARIES, tensor_datasets(10), strict=True)
+    )
+    for _ in range(3):
+        assert_same(list(mine), list(torchs))
+        assert_same_state()
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers")
 @pytest.mark.parametrize(
     "options",
     [

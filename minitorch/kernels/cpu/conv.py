@@ -126,6 +126,12 @@ class _Plan:
         self.stride, padding, self.dilation = (_each(v, n) for v in (stride, padding, dilation))
         self.stride_1 = set(self.stride) == {1}
         self.groups, self.channels, self.channels_out = groups, input_shape[1], weight_shape[0]
+        if self.channels != weight_shape[1] * groups or self.channels_out % groups:
+            raise RuntimeError(
+                f"Given groups={groups}, weight of size {list(weight_shape)}, expected input"
+                f"{list(input_shape)} to have {weight_shape[1] * groups} channels, but got "
+                f"{self.channels} channels instead"
+            )
         self.padded = tuple(s + 2 * p for s, p in zip(spatial, padding, strict=True))
         self.interior = (..., *(slice(p, p + s) for s, p in zip(spatial, padding, strict=True)))
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
@@ -205,7 +211,8 @@ class _Gather:
     """The same for stride 1: each pixel sums the k*k column entries that belong to it.
 
     Each row of the columns lies in a buffer behind a gap of zeros: the first pixels look for
-    entries before a row's beginning, and the last ones beyond its end.
+    entries before a row's beginning, and the last ones beyond its end. (The zeros that widen grad are
+    multiplied by the weights too: a weight of inf makes nan of more pixels than it must.)
     """
 
     def __init__(self, plan, dtype):

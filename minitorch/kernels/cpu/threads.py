@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import importlib
 import itertools
 import os
 import queue
@@ -90,7 +91,7 @@ class _Task:
     def run(self):
         _inside.active = True
         try:
-            self.result = self.context.run(self.work, self.start, self.stop)
+            self.result = self.context.run(lambda: self.work(self.start, self.stop))
         except BaseException as error:
             self.error = error
         finally:
@@ -130,45 +131,45 @@ def _after_fork() -> None:
     _queue, _workers, _lock, _inside = queue.SimpleQueue(), [], threading.Lock(), _Inside()
     if _limits:  # the parent was inside a kernel
         _limits = 0
-        _set_blas_threads(_num_threads)
+        _set_blas_threads(_blas_threads)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _find_blas_setter() -> Callable[[int], Any]:
-    """OpenBLAS's function that sets its number of threads; one that does nothing if not found."""
+def _find_blas() -> tuple[Callable[[], int], Callable[[int], Any]]:
+    """OpenBLAS's functions that get and set its number of threads; stand-ins if not found."""
     try:
-        from numpy._core import _multiarray_umath
-
-        library = ctypes.CDLL(_multiarray_umath.__file__)
+        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
     except (ImportError, OSError):
-        return lambda n: None
+        library = None
     for name in (
-        "scipy_openblas_set_num_threads64_",  # NumPy's own wheels
-        "scipy_openblas_set_num_threads",
-        "openblas_set_num_threads64_",
-        "openblas_set_num_threads",  # distributions' builds
+        "scipy_openblas_{}_num_threads64_",  # NumPy's own wheels
+        "scipy_openblas_{}_num_threads",
+        "openblas_{}_num_threads64_",  # distributions' builds
+        "openblas_{}_num_threads",
     ):
-        if hasattr(library, name):
-            setter = getattr(library, name)
-            setter.argtypes, setter.restype = [ctypes.c_int], None
-            return setter
-    return lambda n: None
+        if hasattr(library, name.format("set")):
+            getter, setter = (getattr(library, name.format(way)) for way in ("get", "set"))
+            getter.argtypes, setter.argtypes, setter.restype = [], [ctypes.c_int], None
+            return getter, setter
+    return (lambda: 1), (lambda n: None)
 
 
-_set_blas_threads = _find_blas_setter()
+_get_blas_threads, _set_blas_threads = _find_blas()
 _limits = 0  # how many parallel_for are under way, in any thread
+_blas_threads = 1  # what BLAS had before the first of them
 
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
     """BLAS uses one thread inside; the last one out gives it its threads back."""
-    global _limits
+    global _limits, _blas_threads
     with _lock:
         _limits += 1
         if _limits == 1:
+            _blas_threads = _get_blas_threads()
             _set_blas_threads(1)
     try:
         yield
@@ -176,7 +177,7 @@ def _one_blas_thread() -> Iterator[None]:
         with _lock:
             _limits -= 1
             if _limits == 0:
-                _set_blas_threads(_num_threads)
+                _set_blas_threads(_blas_threads)
 
 
 def _default_num_threads() -> int:

@@ -114,6 +114,7 @@ class DataLoader(Generic[T_co]):
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
         self.in_order = in_order
+        self.base_seed: int | None = None  # PyTorch's for its workers; theirs for good if they stay
         self.promised_length: int | None = None  # what len() has said of a stream
         self._frozen = True
 
@@ -197,7 +198,8 @@ class _Epoch:
             )
         self._loader = loader
         self._indices = iter(loader.index_sampler)
-        self._base_seed = draw_seed(loader.generator)
+        if loader.base_seed is None or not loader.persistent_workers:
+            loader.base_seed = draw_seed(loader.generator)
         self._fetch = (stream_fetcher if loader.is_stream else map_fetcher)(loader)
 
     def __iter__(self) -> _Epoch:
