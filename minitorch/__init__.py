@@ -18,7 +18,15 @@ from .autograd.grad_mode import (
     set_grad_enabled,
 )
 from .devices import device
-from .dtypes import dtype, get_default_dtype, promote_types, set_default_dtype
+from .dtypes import (
+    can_cast,
+    dtype,
+    finfo,
+    get_default_dtype,
+    iinfo,
+    promote_types,
+    set_default_dtype,
+)
 from .ops.declare import functions as _functions
 from .ops.random import Generator
 from .random import default_generator

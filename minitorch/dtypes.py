@@ -12,8 +12,10 @@ import numpy as np
 
 try:  # NumPy has no bfloat16; ml_dtypes adds one that its ufuncs understand.
     from ml_dtypes import bfloat16 as _bfloat16
+    from ml_dtypes import finfo as _float_limits
 except ImportError:  # pragma: no cover - depends on the installation
     _bfloat16 = None
+    _float_limits = np.finfo
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)  # the categories of promotion, lowest first
 
@@ -145,6 +147,55 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     if uint8 in (a, b) and int8 in (a, b):
         return int16
     return a if a.itemsize > b.itemsize else b
+
+
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether results of dtype `from_` may be stored as `to`. Mirrors torch.can_cast.
+
+    Not if that loses the imaginary part, the fraction, or all but the truth.
+    """
+    return from_.category <= to.category
+
+
+class finfo:
+    """The limits of a floating dtype (by default the default one). Mirrors torch.finfo.
+
+    bits, eps, max, min, smallest_normal (also called tiny), resolution; dtype is a name. Raises
+    TypeError for other dtypes.
+    """
+
+    def __init__(self, type: dtype | None = None):
+        type = type or _default
+        if type.category < FLOATING:
+            raise TypeError(f"torch.finfo() requires a floating point input type, not {type}")
+        limits = _float_limits(type.numpy)
+        self.dtype = _of_numpy[np.dtype(limits.dtype)].name  # of a complex type's parts
+        self.bits = int(limits.bits)
+        self.eps, self.min, self.max = float(limits.eps), float(limits.min), float(limits.max)
+        self.smallest_normal = self.tiny = float(limits.smallest_normal)
+        self.resolution = float(f"1e-{limits.precision}")
+
+    def __repr__(self) -> str:
+        names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        values = ", ".join(f"{name}={getattr(self, name):g}" for name in names)
+        return f"finfo({values}, dtype={self.dtype})"
+
+
+class iinfo:
+    """The limits of an integer dtype: bits, min, max; dtype is a name. Mirrors torch.iinfo.
+
+    Raises TypeError for other dtypes.
+    """
+
+    def __init__(self, type: dtype):
+        if type.category != INTEGER:
+            raise TypeError(f"torch.iinfo() requires an integer input type, not {type}")
+        limits = np.iinfo(type.numpy)
+        self.dtype = type.name
+        self.bits, self.min, self.max = int(limits.bits), int(limits.min), int(limits.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
 
 def combine(tensors: list[tuple[dtype, int]], numbers: list) -> dtype:

@@ -1,13 +1,12 @@
-"""Pickles of tensors and plain data, read by a machine that cannot do harm.
+"""Pickles of tensors and plain data, read by a machine that can do nothing else.
 
 Why: a pickle is a program for a little stack machine, and Python's own machine can be told to
-import and call anything: whoever reads a stranger's pickle runs a stranger's code.
+import and call anything: who reads a stranger's pickle runs a stranger's code.
 Invariant: reading runs no code. The machine here (`_run`) has no import: the names in a file are
-looked up in `_NAMES`, and whatever is not there is refused. Each function there checks its
-arguments, for the file chooses those too. What `dumps` writes, `loads` and torch.load can read.
-A tensor's elements are not in the pickle: it is a call of `_rebuild_tensor_v2` on a reference to a
-storage, a piece of memory that is kept elsewhere (serialization.py) and known by a key.
-PyTorch: torch/_weights_only_unpickler.py, torch/_utils.py (the `_rebuild` functions).
+looked up in `_NAMES`, and whatever is not there is refused. What `dumps` writes, `loads` can read.
+The elements of tensors are kept outside of the pickle, in storages (serialization.py). A tensor is
+a call of `_rebuild_tensor_v2` on a reference to one of them.
+PyTorch: torch/_weights_only_unpickler.py, torch/_utils.py (`_rebuild_tensor_v2`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import pickle
 import pickletools
 import reprlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pickle import PicklingError, UnpicklingError
 from typing import Any, NamedTuple
 
@@ -27,23 +26,22 @@ from . import devices, dtypes
 from .tensor import Size, Storage, Tensor, wrap
 
 
+class StorageReference(NamedTuple):
+    dtype: dtypes.dtype
+    key: str
+    location: str  # the device, such as "cuda:0"
+    numel: int
+
+
 class LoadedStorage(NamedTuple):
     array: np.ndarray  # 1-d
     shared: Storage  # the version counter that all its views have in common
 
 
-class SavedStorage(NamedTuple):
-    key: str
-    dtype: dtypes.dtype
-    content: memoryview  # bytes
+def loads(program: bytes, load_storage: Callable[[StorageReference], LoadedStorage]) -> Any:
+    """The object that a pickle describes. `load_storage` is called for each reference in it.
 
-
-def loads(program: bytes, load_storage: Callable[..., LoadedStorage]) -> Any:
-    """The object that a pickle describes.
-
-    `load_storage` is called with a storage's dtype, key, location and number of elements, whenever
-    a tensor refers to it. Raises UnpicklingError for names and instructions that are not allowed,
-    naming them, and for pickles that are damaged.
+    Raises UnpicklingError for a damaged pickle, and for names and instructions that are refused.
     """
     try:
         return _run(program, load_storage)
@@ -51,18 +49,31 @@ def loads(program: bytes, load_storage: Callable[..., LoadedStorage]) -> Any:
         raise UnpicklingError(f"cannot make sense of the pickle: {error}") from error
 
 
-def dumps(obj) -> tuple[bytes, Collection[SavedStorage]]:
-    """The pickle of an object, and the storages that it refers to.
+def dumps(obj, save_storage: Callable[[Tensor], tuple]) -> bytes:
+    """The pickle of an object. Raises PicklingError for what `loads` would refuse.
 
-    Raises PicklingError for what `loads` would refuse.
+    `save_storage` returns a reference to the storage that holds a tensor, and the tensor's offset
+    and strides in it.
     """
     file = io.BytesIO()
-    pickler = _Pickler(file)
-    pickler.dump(obj)
-    return file.getvalue(), pickler.storages.values()
+    _Pickler(file, save_storage).dump(obj)
+    return file.getvalue()
 
 
-# What the functions check
+# Names: what a file may mention
+
+
+class _Name(NamedTuple):
+    """What is done here in the stead of a function that files name."""
+
+    function: Callable
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+
+class _StorageType(NamedTuple):
+    dtype: dtypes.dtype
 
 
 def _expect(value: Any, *types: type) -> Any:
@@ -93,10 +104,10 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, metad
         )
     numbers = (offset, *_expect(shape, tuple), *_expect(strides, tuple))
     if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
-        found = map(reprlib.repr, (offset, shape, strides))  # short, however deep they are nested
+        found = [reprlib.repr(value) for value in (offset, shape, strides)]  # short, however nested
         raise UnpicklingError(
             "a tensor needs non-negative integers, as many strides as dimensions; the file has "
-            "offset {}, shape {}, strides {}".format(*found)
+            f"offset {found[0]}, shape {found[1]}, strides {found[2]}"
         )
     reach = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if offset + (0 if 0 in shape else reach) > array.size:
@@ -114,90 +125,42 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, metad
 
 def _rebuild_parameter(data, requires_grad, hooks, attributes=None):
     """A parameter. The attributes that a script hung on it in PyTorch are left out."""
-    from .nn.parameter import Parameter  # here, because nn is built upon this
+    from .nn.parameter import Parameter  # only when needed: nn stands on a higher floor
 
     return Parameter(_expect(data, Tensor), _expect(requires_grad, bool))
 
 
-# What a file may mention
-
-
-class _Name(NamedTuple):
-    """A function that files call by a name, and how to call it for an object of a given type."""
-
-    text: str  # "module attribute"
-    function: Callable
-    type: type | None = None
-    arguments: Callable = lambda obj: ()  # that make `obj`
-
-    def __call__(self, *arguments):
-        return self.function(*arguments)
-
-
-class _StorageType(NamedTuple):
-    dtype: dtypes.dtype
-
-
-_REBUILD_TENSOR = _Name("torch._utils _rebuild_tensor_v2", _rebuild_tensor)
-_REBUILD_PARAMETER = _Name("torch._utils _rebuild_parameter", _rebuild_parameter)
-_FUNCTIONS = [
-    _REBUILD_TENSOR,
-    _REBUILD_PARAMETER,
-    _Name("torch._utils _rebuild_parameter_with_state", _rebuild_parameter),
-    _Name(
-        "torch Size",
-        lambda shape: Size(_expect(n, int) for n in _expect(shape, tuple)),
-        Size,
-        lambda size: (tuple(size),),
-    ),
-    _Name(
-        "torch device",
-        lambda *parts: devices.device(*(_expect(part, str, int) for part in parts)),
-        devices.device,
-        lambda d: (d.type,) if d.index is None else (d.type, d.index),
-    ),
-    _Name("collections OrderedDict", lambda: OrderedDict(), OrderedDict),
-    _Name(
-        "collections Counter",
-        lambda counts: Counter(_expect(counts, dict)),
-        Counter,
-        lambda counter: (dict(counter),),
-    ),
-    _Name(
-        "__builtin__ set",
-        lambda items: {_key(item) for item in _expect(items, list)},
-        set,
-        lambda s: (list(s),),
-    ),
-    _Name(
-        "__builtin__ complex",
-        lambda real, imag: complex(_expect(real, float), _expect(imag, float)),
-        complex,
-        lambda z: (z.real, z.imag),
-    ),
-    _Name(
-        "__builtin__ bytearray",
-        lambda content=b"": bytearray(_expect(content, bytes)),  # a number would be a length
-        bytearray,
-        lambda b: (bytes(b),),
-    ),
-    _Name(
-        "_codecs encode",
-        lambda text, _: _expect(text, str).encode("latin-1"),
-        bytes,
-        lambda b: (b.decode("latin-1"), "latin-1"),
-    ),
-    _Name("__builtin__ bytes", lambda: b""),
-]
-_NAMES: dict[str, Any] = {name.text: name for name in _FUNCTIONS}
+# Every function checks its arguments, for the file chooses them, and neither bytearray(10**12) nor
+# the set of a one-element tensor expanded to 2**60 may be had from outside.
+_FUNCTIONS: dict[str, Callable] = {  # by "module attribute"
+    "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils _rebuild_parameter": _rebuild_parameter,
+    "torch._utils _rebuild_parameter_with_state": _rebuild_parameter,
+    "torch Size": lambda shape: Size(_expect(n, int) for n in _expect(shape, tuple)),
+    "torch device": lambda *parts: devices.device(*(_expect(part, str, int) for part in parts)),
+    "collections OrderedDict": lambda: OrderedDict(),
+    "collections Counter": lambda counts: Counter(_expect(counts, dict)),
+    "__builtin__ set": lambda items: {_key(item) for item in _expect(items, list)},
+    "__builtin__ complex": lambda real, imag: complex(_expect(real, float), _expect(imag, float)),
+    "__builtin__ bytearray": lambda content=b"": bytearray(_expect(content, bytes)),
+    "__builtin__ bytes": lambda: b"",
+    "_codecs encode": lambda text, _: _expect(text, str).encode("latin-1"),
+}
+_NAMES: dict[str, Any] = {text: _Name(function) for text, function in _FUNCTIONS.items()}
 _NAMES |= {f"torch {d.name}": d for d in dtypes.ALL}
 _NAMES |= {f"torch {d.legacy_name}Storage": _StorageType(d) for d in dtypes.ALL}
 
-_TEXTS = {named: text for text, named in _NAMES.items()}
-_OF_TYPE = {name.type: name for name in _FUNCTIONS if name.type}
-
-
-# Reading
+# The way back: which call makes an object again.
+_CALLS: dict[type, Callable[[Any], tuple]] = {
+    Size: lambda size: ("torch Size", tuple(size)),
+    devices.device: lambda d: ("torch device", d.type, *([] if d.index is None else [d.index])),
+    OrderedDict: lambda items: ("collections OrderedDict",),
+    Counter: lambda counter: ("collections Counter", dict(counter)),
+    set: lambda items: ("__builtin__ set", list(items)),
+    complex: lambda z: ("__builtin__ complex", z.real, z.imag),
+    bytearray: lambda content: ("__builtin__ bytearray", bytes(content)),
+    bytes: lambda content: ("_codecs encode", content.decode("latin-1"), "latin-1"),
+}
 
 
 def _find(text: str):
@@ -210,10 +173,15 @@ def _find(text: str):
     return _NAMES[text]
 
 
+# Reading
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+
+
 def _run(program: bytes, load_storage: Callable):
     """Run a pickle that has only the instructions that torch.save uses."""
     stack: list[Any] = []
-    marks: list[int] = []  # heights of the stack
+    marks: list[int] = []  # heights of the stack, where the parts of a tuple, list or dict begin
     memo: dict[Any, Any] = {}
 
     def pop(count: int | None = None) -> list:
@@ -227,16 +195,10 @@ def _run(program: bytes, load_storage: Callable):
         match instruction.name:
             case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
                 stack.append(argument)
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE" | "NEWFALSE" as name:
-                stack.append(name == "NEWTRUE")
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_TUPLE":
-                stack.append(())
+            case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE" as name:
+                stack.append(_CONSTANTS[name])
+            case "EMPTY_LIST" | "EMPTY_DICT" as name:
+                stack.append([] if name == "EMPTY_LIST" else {})
             case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
                 stack.append(tuple(pop(int(name[-1]))))
             case "MARK":
@@ -264,12 +226,7 @@ def _run(program: bytes, load_storage: Callable):
                 attributes = _expect(stack.pop(), dict)
                 _expect(stack[-1], OrderedDict).__dict__.update(attributes)
             case "BINPERSID":
-                kind, storage_type, key, location, count = _expect(stack.pop(), tuple)
-                if _expect(kind, str) != "storage":
-                    raise UnpicklingError(f"refused a reference to a {kind!r}, which is no storage")
-                dtype = _expect(storage_type, _StorageType).dtype
-                places = _expect(key, str), _expect(location, str)
-                stack.append(load_storage(dtype, *places, _expect(count, int)))
+                stack.append(load_storage(_reference(*_expect(stack.pop(), tuple))))
             case "PROTO":
                 pass
             case "STOP":
@@ -278,4 +235,67 @@ def _run(program: bytes, load_storage: Callable):
                 raise UnpicklingError(f"refused the pickle instruction {name}")
 
 
+def _reference(kind, storage_type, key, location, numel) -> StorageReference:
+    if _expect(kind, str) != "storage":
+        raise UnpicklingError(f"refused a reference to a {kind!r}: only storages can be loaded")
+    dtype = _expect(storage_type, _StorageType).dtype
+    return StorageReference(dtype, _expect(key, str), _expect(location, str), _expect(numel, int))
+
+
 # Writing
+
+_PythonPickler: Any = pickle._Pickler  # the one written in Python: its save_global can be replaced
+
+
+class _Pickler(_PythonPickler):
+    """Python's own pickler, held to what `_run` understands."""
+
+    def __init__(self, file, save_storage: Callable):
+        super().__init__(file, protocol=2)
+        self.save_storage = save_storage
+
+    def save(self, obj, save_persistent_id=True):
+        super().save(obj.item() if isinstance(obj, np.generic) else obj, save_persistent_id)
+
+    def save_global(self, obj, name=None):
+        module, _, attribute = str(name).partition(" ")
+        self.write(pickle.GLOBAL + f"{module}\n{attribute}\n".encode())
+        self.memoize(obj)
+
+    def persistent_id(self, obj):
+        if type(obj) is not StorageReference:
+            return None
+        storage_type = _NAMES[f"torch {obj.dtype.legacy_name}Storage"]
+        return "storage", storage_type, obj.key, obj.location, obj.numel
+
+    def reducer_override(self, obj) -> Any:
+        """How to write an object: as a name, as a call, or as pickle does it by itself."""
+        kind = type(obj)
+        if kind in (type(None), bool, int, float, str, tuple, list, dict):
+            return NotImplemented
+        if kind in (_Name, _StorageType, dtypes.dtype):
+            return next(text for text, named in _NAMES.items() if named is obj)
+        if isinstance(obj, Tensor):
+            name, *arguments = self.tensor_call(obj)
+        elif kind in _CALLS:
+            name, *arguments = _CALLS[kind](obj)
+        else:
+            raise PicklingError(
+                f"cannot save a {kind.__module__}.{kind.__qualname__}: files hold tensors, "
+                "numbers, strings and plain containers. Of a module or an optimizer save the "
+                "state_dict(); of an object of your own, a dict of its values"
+            )
+        # What pickle fills in after the call: attributes, a list's items, a dict's items.
+        rest = (obj.__dict__ or None, None, iter(obj.items())) if kind is OrderedDict else ()
+        return _NAMES[name], tuple(arguments), *rest
+
+    def tensor_call(self, tensor: Tensor) -> tuple:
+        from .nn.parameter import Parameter
+
+        no_hooks: OrderedDict = OrderedDict()
+        last = tensor.requires_grad, no_hooks
+        if isinstance(tensor, Parameter):
+            return "torch._utils _rebuild_parameter", wrap(tensor.array), *last
+        storage, offset, strides = self.save_storage(tensor)
+        where = storage, offset, tensor.array.shape, strides
+        return "torch._utils _rebuild_tensor_v2", *where, *last

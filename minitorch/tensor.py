@@ -169,20 +169,22 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, value: bool):
         if self._node is not None:
-            if not value:
-                raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use "
-                    "a computed variable in a subgraph that doesn't require differentiation use "
-                    "var_no_grad = var.detach()."
-                )
-            return
+            advice = (
+                " If you want to use a computed variable in a subgraph that doesn't require "
+                "differentiation use var_no_grad = var.detach()."
+            )
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables."
+                + ("" if value else advice)
+            )
         if value and self.dtype.category < dtypes.FLOATING:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch the recording of this leaf's uses on or off, in place. Returns the tensor."""
-        self.requires_grad = requires_grad
+        if self._node is None or not requires_grad:
+            self.requires_grad = requires_grad
         return self
 
     @property
@@ -286,6 +288,8 @@ class Tensor:
         """Have backward fill .grad of this non-leaf tensor as well."""
         import weakref
 
+        from .autograd.graph import add_hook, edge_of
+
         if not self._requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._node is None or self._retains_grad:
@@ -297,7 +301,7 @@ class Tensor:
             if (tensor := itself()) is not None:
                 tensor._grad = grad if tensor._grad is None else tensor._grad + grad
 
-        self.register_hook(keep)
+        add_hook(edge_of(self), "hooks", keep, last=True)
 
     @property
     def retains_grad(self) -> bool:

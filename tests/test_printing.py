@@ -209,9 +209,6 @@ def test_large_tensors_are_cut_before_they_are_formatted(monkeypatch):
     assert formatted == [36]
 
 
-@pytest.mark.skipif(
-    not hasattr(getattr(minitorch, "nn", None), "Parameter"), reason="nn.Parameter is not there yet"
-)
 def test_real_tensors():
     for module in (minitorch, torch):
         x = module.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)

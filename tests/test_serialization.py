@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import minitorch
 from minitorch import devices, dtypes
 from minitorch.nn.parameter import Parameter
 from minitorch.serialization import load, save
@@ -174,6 +175,40 @@ def test_a_training_checkpoint_goes_there_and_back():
     back = into_torch(ours)
     check_equal(back, checkpoint)
     optimizer.load_state_dict(back["optimizer"])
+
+
+@ids("make", [
+    lambda T, parameters: T.optim.SGD(parameters, lr=0.1, momentum=0.9),
+    lambda T, parameters: T.optim.Adam(parameters, lr=0.1, amsgrad=True),
+], ids=["SGD", "Adam"])  # fmt: skip
+@ids("writer, reader", [(minitorch, torch), (torch, minitorch), (minitorch, minitorch)],
+     ids=["into torch", "from torch", "again"])  # fmt: skip
+def test_training_goes_on_in_the_other_library(make, writer, reader):
+    def parts(T):
+        model = T.nn.Sequential(T.nn.Linear(3, 4), T.nn.Tanh(), T.nn.Linear(4, 2))
+        return model, make(T, model.parameters())
+
+    def step(T, model, optimizer):
+        optimizer.zero_grad()
+        x = T.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])
+        (model(x) ** 2).sum().backward()
+        optimizer.step()
+
+    ours = parts(writer)
+    for _ in range(3):
+        step(writer, *ours)
+    file = to_bytes(writer.save, [part.state_dict() for part in ours])
+    states = reader.load(file, weights_only=True)
+    check_equal(states, [part.state_dict() for part in ours])
+    theirs = parts(reader)
+    for part, state in zip(theirs, states, strict=True):
+        part.load_state_dict(state)
+    before = [p.tolist() for p in theirs[0].parameters()]
+    step(writer, *ours)
+    step(reader, *theirs)
+    for mine, other, old in zip(ours[0].parameters(), theirs[0].parameters(), before, strict=True):
+        np.testing.assert_allclose(mine.tolist(), other.tolist(), rtol=1e-5, atol=1e-6)
+        assert other.tolist() != old
 
 
 def test_views_of_one_memory_share_it_again():
@@ -570,6 +605,14 @@ def tensor_program(offset, shape, strides, requires_grad=False) -> bytes:
 def test_tensors_stay_within_their_storage(offset, shape, strides, words):
     with pytest.raises(pickle.UnpicklingError, match=words):
         load(craft(tensor_program(offset, shape, strides), s0=bytes(16)))
+
+
+def test_deeply_nested_arguments_are_not_printed():
+    """Written out, this tuple would have 2**200 parts."""
+    with pytest.raises(pickle.UnpicklingError, match="non-negative integers"):
+        load(craft(tensor_program(0, (DEEP,), (1,)), s0=bytes(16)))
+    with pytest.raises(pickle.UnpicklingError, match="expected str, got tuple"):
+        load(craft(b"\x80\x02(" + DEEP + b"K\x01K\x02K\x03K\x04tQ."))
 
 
 def test_tensors_that_just_fit():

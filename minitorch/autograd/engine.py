@@ -112,7 +112,7 @@ class _Pass:
 
     def intercept(self, node: Node, grad):
         """Show a complete gradient to the hooks, which may replace it, and keep it if captured."""
-        for hook in list((node.hooks or {}).values()):
+        for _, hook in sorted((node.hooks or {}).items()):
             replacement = hook(grad if self.create_graph else wrap(grad))
             if replacement is not None:
                 grad = replacement if self.create_graph else replacement.array.view()
@@ -224,11 +224,11 @@ def backward(
         return
     inputs = _as_tuple(inputs)
     if not inputs:
-        raise RuntimeError("'inputs' argument to backward cannot be empty.")
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     nodes = [_node_of_input(t) for t in inputs]
     found = run(roots, keep_graph=keep, create_graph=create_graph, captured=nodes)
     for tensor, node, grad in zip(inputs, nodes, found, strict=True):
-        if grad is None:
+        if grad is None or tensor._retains_grad:  # then a hook has filled .grad
             continue
         leaf = node if isinstance(node, AccumulateGrad) else AccumulateGrad(tensor)
         leaf.accumulate(grad, create_graph)

@@ -3,6 +3,8 @@
 The switch belongs to the thread, as in PyTorch: a data thread under `no_grad` leaves the others be.
 """
 
+import functools
+import inspect
 import threading
 from contextlib import ContextDecorator
 
@@ -32,6 +34,31 @@ class _Switch(ContextDecorator):
 
     def __exit__(self, *exception):
         mode.enabled = self.previous.pop()
+
+    def __call__(self, function):
+        generates = inspect.isgeneratorfunction(function)
+        return _generator(self, function) if generates else super().__call__(function)
+
+
+def _generator(switch: _Switch, function):
+    """A generator function that is under the switch while it runs, but leaves its caller alone."""
+
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        inner = function(*args, **kwargs)
+        resume = functools.partial(next, inner)
+        while True:
+            try:
+                with switch:
+                    value = resume()
+            except StopIteration as end:
+                return end.value
+            try:
+                resume = functools.partial(inner.send, (yield value))
+            except BaseException as error:  # the caller's throw() and close() go on to the inner one
+                resume = functools.partial(inner.throw, error)
+
+    return run
 
 
 class no_grad(_Switch):

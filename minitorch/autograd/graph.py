@@ -12,8 +12,11 @@ PyTorch: torch/csrc/autograd/function.h, saved_variable.h, functions/accumulate_
 from __future__ import annotations
 
 import itertools
+import math
 import weakref
 from typing import Any
+
+from numpy import ndarray
 
 from ..tensor import Tensor, wrap
 
@@ -136,9 +139,11 @@ class Node:
         )
 
     def release(self) -> None:
-        """Drop the saved values: memory goes while backward is still running."""
-        if self.saved:
-            self.saved = None
+        """Drop saved tensors: memory goes while backward is still running."""
+        for value, storage, _ in self.saved or ():
+            if storage is not None or type(value) is ndarray:  # shapes and numbers may stay
+                self.saved = None
+                break
 
 
 class Output(Node):
@@ -208,7 +213,7 @@ def edge_of(tensor: Tensor) -> Node | None:
 class Handle:
     """Removes a hook. Mirrors torch.utils.hooks.RemovableHandle."""
 
-    def __init__(self, hooks: dict, key: int):
+    def __init__(self, hooks: dict, key: float):
         self.hooks, self.key = hooks, key
 
     def remove(self) -> None:
@@ -224,13 +229,16 @@ class Handle:
 _hook_keys = itertools.count()
 
 
-def add_hook(owner: Any, attribute: str, hook) -> Handle:
-    """Append `hook` to the dict `owner.attribute`, made when it is first needed."""
+def add_hook(owner: Any, attribute: str, hook, last=False) -> Handle:
+    """Append `hook` to the dict `owner.attribute`, made when it is first needed.
+
+    Hooks run in the order of their keys: `last` puts this one behind those still to come.
+    """
     hooks = getattr(owner, attribute)
     if hooks is None:
         hooks = {}
         setattr(owner, attribute, hooks)
-    key = next(_hook_keys)
+    key = math.inf if last else next(_hook_keys)
     hooks[key] = hook
     return Handle(hooks, key)
 

@@ -14,6 +14,7 @@ number of ranks, S the size of the data in bytes. What they guarantee together:
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -110,11 +111,11 @@ def ring_all_gather(link: Link, data: np.ndarray) -> Steps:
         0       a               b               c
         1       c               a               b
     """
-    yield from _circulate(link, data, None, 0, link.size - 1)
+    yield from _circulate(link, data, np.add, 0, link.size - 1)
 
 
 def _circulate(
-    link: Link, data: np.ndarray, combine: Callable | None, combining: int, copying: int
+    link: Link, data: np.ndarray, combine: Callable, combining: int, copying: int
 ) -> Steps:
     """Send blocks to the right for `combining` rounds that reduce and `copying` that overwrite.
 
@@ -219,7 +220,7 @@ def recv(link: Link, data: np.ndarray, source: int) -> Steps:
 def split(data: np.ndarray, pieces: int) -> list[np.ndarray]:
     """Cut a flat array into `pieces` views whose lengths differ by at most one."""
     edges = [len(data) * i // pieces for i in range(pieces + 1)]
-    return [data[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [data[start:stop] for start, stop in pairwise(edges)]
 
 
 def _pieces_of(data: np.ndarray, nbytes: int) -> list[np.ndarray]:

@@ -26,8 +26,8 @@ class Kind(IntEnum):
     GOODBYE = 5  # "I leave, after this many collectives in each group"
 
 
-OPS = ("barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send")
-DTYPES = (
+OPS: list[str] = ["barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send"]
+DTYPES: list[str] = (
     "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
     "float16 bfloat16 float32 float64 complex64 complex128"
 ).split()
@@ -48,7 +48,7 @@ class Fingerprint(NamedTuple):
     group: int = 0
     number: int = 0
     dtype: str = "uint8"
-    count: int = 0
+    elements: int = 0
     reduce_op: ReduceOp | None = None
     root: int | None = None
 
@@ -61,13 +61,13 @@ class Fingerprint(NamedTuple):
             DTYPES.index(self.dtype),
             self.group,
             self.number,
-            self.count,
+            self.elements,
             -1 if self.root is None else self.root,
         )
 
     def __str__(self) -> str:
         """The call in words: `all_reduce(SUM, 10 x float32)`."""
-        words = [f"{self.count} x {self.dtype}"] if self.op != "barrier" else []
+        words = [f"{self.elements} x {self.dtype}"] if self.op != "barrier" else []
         if self.reduce_op is not None:
             words.insert(0, self.reduce_op.name)
         if self.root is not None:
@@ -80,13 +80,13 @@ class Fingerprint(NamedTuple):
 def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
     """The reverse of `pack`. Raises ValueError if the bytes are no header of ours."""
     try:
-        kind, op, reduce_op, dtype, group, number, count, root = _LAYOUT.unpack(header)
+        kind, op, reduce_op, dtype, group, number, elements, root = _LAYOUT.unpack(header)
         return Kind(kind), Fingerprint(
             OPS[op],
             group,
             number,
             DTYPES[dtype],
-            count,
+            elements,
             None if reduce_op == _NONE else ReduceOp(reduce_op),
             None if root < 0 else root,
         )

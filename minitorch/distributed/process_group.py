@@ -19,7 +19,8 @@ from minitorch.distributed import algorithms
 from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.link import Link, Steps
 from minitorch.distributed.message import DTYPES, Fingerprint
-from minitorch.distributed.progress import Operation, Progress
+from minitorch.distributed.operation import Operation
+from minitorch.distributed.progress import Progress
 from minitorch.distributed.reduce_op import ReduceOp, ufunc_of
 from minitorch.distributed.transport import Transport
 

@@ -22,11 +22,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from minitorch.distributed.errors import DistNetworkError, DistStoreError
 from minitorch.distributed.store import PrefixStore, Store, TCPStore
+from minitorch.distributed.store.base import DEFAULT_TIMEOUT, REPORT_EVERY
 
 logger = logging.getLogger("minitorch.distributed")
-
-DEFAULT_TIMEOUT = timedelta(seconds=300)
-REPORT_EVERY = 5.0  # seconds between two "waiting for ranks" warnings
 
 # A process may leave and meet the others again at the same place. Every meeting has a number, the
 # same on all ranks because each rank counts its own, so that no key of the last one is left over.
@@ -141,7 +139,9 @@ def sign_in(
 
     limit = timeout.total_seconds()
     start = time.monotonic()
-    while not store._wait(["go"], max(0.0, min(REPORT_EVERY, start + limit - time.monotonic()))):
+    while not store.wait_at_most(
+        ["go"], max(0.0, min(REPORT_EVERY, start + limit - time.monotonic()))
+    ):
         waited = time.monotonic() - start
         absent = [r for r in range(world_size) if not store.check([f"{noun} {r}"])]
         names = f"{noun}s {{{', '.join(map(str, absent))}}}"

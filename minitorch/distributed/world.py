@@ -32,7 +32,7 @@ class _GroupMeta(type):
         return _world
 
 
-class group(metaclass=_GroupMeta):  # noqa: N801
+class group(metaclass=_GroupMeta):
     """Mirrors `torch.distributed.group`: `group.WORLD` is the default group."""
 
 
@@ -81,7 +81,9 @@ def init_process_group(
     if timeout is None:
         timeout = default_pg_timeout
     if not isinstance(timeout, timedelta):
-        raise TypeError(f"Expected timeout argument to be of type datetime.timedelta, got {timeout}")
+        raise TypeError(
+            f"Expected timeout argument to be of type datetime.timedelta, got {timeout}"
+        )
     make = _backend(backend or "zmq")
 
     if store is None:
@@ -92,7 +94,9 @@ def init_process_group(
         if world_size <= 0:
             raise ValueError("world_size must be positive if using store")
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank must be between 0 and {world_size - 1} if using store, not {rank}")
+            raise ValueError(
+                f"rank must be between 0 and {world_size - 1} if using store, not {rank}"
+            )
         store = PrefixStore(f"group {_generation}", store)
         sign_in(store, str(store), rank, world_size, timeout)
     _generation += 1
@@ -235,7 +239,7 @@ def _leave_at_exit() -> None:
 
 
 def _forget_after_fork() -> None:
-    """Connections do not survive a fork: the child has no group, and must not close its parent's."""
+    """A forked child has no group: the connections are its parent's, which it must not close."""
     global _world
     _world = None
     _backend_names.clear()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import cpu
-from .cpu import get_num_threads, set_num_threads  # noqa: F401
+from .cpu import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:  # for readers and type checkers: the signatures are the CPU's
     from .cpu import *  # noqa: F403

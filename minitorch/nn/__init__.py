@@ -3,7 +3,7 @@
 PyTorch: torch/nn/__init__.py.
 """
 
-# ruff: noqa: F401, F403
+# ruff: noqa: F403
 from . import functional, init, modules, parallel, utils
 from .modules import *
 from .parameter import Buffer, Parameter

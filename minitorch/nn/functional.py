@@ -52,6 +52,12 @@ def relu_(input):
     return input.relu_()
 
 
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """Dropout of whole channels: (N, C, *). Mirrors torch.nn.functional.dropout2d."""
+    noise = dropout(input.new_ones(*input.shape[:2], *[1] * (input.ndim - 2)), p, training)
+    return input.mul_(noise) if inplace else input * noise
+
+
 def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """input, cut off at both ends. Mirrors torch.nn.functional.hardtanh."""
     return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)

@@ -69,6 +69,14 @@ def as_type(input, dtype: dtypes.dtype):
     return to_copy(input, dtype.numpy)
 
 
+@composite(method=False)
+def result_type(tensor1, tensor2) -> dtypes.dtype:
+    """The dtype of an operation on these two, tensors or numbers. Mirrors torch.result_type."""
+    both = (tensor1, tensor2)
+    tensors = [(t.dtype, t.ndim) for t in both if isinstance(t, Tensor)]
+    return dtypes.combine(tensors, [n for n in both if not isinstance(n, Tensor)])
+
+
 @composite(function=False)
 def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
     """Converted to a dtype, a device or another tensor's both; itself if nothing changes.

@@ -17,10 +17,6 @@ def translate(error: Exception, op, inputs: list) -> Exception:
             "Expected all tensors to be on the same device, but found at least two devices, "
             f"{' and '.join(sorted(found))}! (in {op.name})"
         )
-    if "could not be broadcast" in message or "shape mismatch" in message:
-        return RuntimeError(_sizes(tensors, message))
-    if isinstance(error, IndexError):
-        return IndexError(message.replace("axis", "dimension"))
     axis = re.search(r"axis (-?\d+) is out of bounds for array of dimension (\d+)", message)
     if axis:
         dim, ndim = int(axis[1]), max(int(axis[2]), 1)
@@ -28,6 +24,10 @@ def translate(error: Exception, op, inputs: list) -> Exception:
             f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], "
             f"but got {dim})"
         )
+    if isinstance(error, IndexError):
+        return IndexError(message.replace("axis", "dimension"))
+    if "could not be broadcast" in message or "shape mismatch" in message:
+        return RuntimeError(_sizes(tensors, message))
     if isinstance(error, ValueError):
         return RuntimeError(f"{op.name}: {message}")
     if isinstance(error, TypeError):

@@ -112,8 +112,12 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     if (saved := kept()) is not None:  # a formula needs the old values, which are about to go
         saved.array = saved.array.copy()
     write(target, result.array)
-    if result._node is not None:
-        move_in_graph(target, result._node)
+    node = result._node
+    if node is not None:
+        if result.array.dtype == target.array.dtype:  # what was saved of the result lives here now
+            here = (target.array, target._storage, target._storage.version)
+            node.saved = [here if entry[0] is result.array else entry for entry in node.saved]
+        move_in_graph(target, node)
     return target
 
 

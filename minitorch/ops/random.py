@@ -27,6 +27,10 @@ class Generator(random.Generator):
         return super().set_state(np.asarray(state))
 
 
+random.default_generator = Generator()
+random.default_generator.seed()
+
+
 def _source(generator) -> random.Generator:
     return random.default_generator if generator is None else generator
 
@@ -34,7 +38,7 @@ def _source(generator) -> random.Generator:
 @composite(method=False)
 def get_rng_state() -> Tensor:
     """The default generator's state, a uint8 tensor. Mirrors torch.get_rng_state."""
-    return wrap(random.default_generator.get_state())
+    return random.default_generator.get_state()
 
 
 @composite(method=False)
@@ -67,7 +71,7 @@ def _filled(name: str, fill, meaning: str):
         return tensor if out is None else out.copy_(tensor)
 
     def like(input, *, generator=None, dtype=None, device=None, requires_grad=False):
-        array = np.empty(input.array.shape, _numpy_type(dtype, input))
+        array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
         return _finish(fill(_source(generator), array), None, device, requires_grad)
 
     for function, its_name in ((plain, name), (like, name + "_like")):
@@ -117,7 +121,7 @@ def randint(
 def randint_like(input, low, high=None, *, dtype=None, device=None, generator=None):
     """Integers of the shape and dtype of `input`. Mirrors torch.randint_like."""
     low, high = (0, low) if high is None else (low, high)
-    array = np.empty(input.array.shape, _numpy_type(dtype, input))
+    array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
     return wrap(random.randint_(_source(generator), array, low, high))
 
 
@@ -145,7 +149,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None)
 def bernoulli(input, p=None, *, generator=None):
     """1 with the probability that `input` (or p) says, else 0. Mirrors torch.bernoulli."""
     chances = input.array if p is None else p
-    out = np.empty(input.array.shape, input.array.dtype)
+    out = np.empty_like(input.array)
     return wrap(random.bernoulli_(_source(generator), out, chances))
 
 
@@ -167,7 +171,7 @@ def dropout(input, p=0.5, training=True, inplace=False):
     if not training or p == 0:
         return input
     kind = input.array.dtype
-    noise = np.empty(input.array.shape, kind)
+    noise = np.empty_like(input.array)  # in the order of its memory, as PyTorch draws
     if p < 1:
         random.bernoulli_(random.default_generator, noise, 1 - p)
         noise /= kind.type(1 - p)

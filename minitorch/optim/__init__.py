@@ -1,6 +1,5 @@
 """Optimizers, one file each, and learning rate schedulers. PyTorch: torch/optim/__init__.py."""
 
-# ruff: noqa: F401
 from . import lr_scheduler
 from .adam import Adam
 from .adamw import AdamW

@@ -8,10 +8,11 @@ words become numbers. `generator` has the stream, `distributions` the recipes th
 Invariant: every function takes exactly as many words as PyTorch's does, so the streams of the two
 libraries stay in step after any mixture of calls.
 
-Results are PyTorch's bit for bit, but for the last digit of logarithms and cosines, which NumPy's
-vectorised functions, the C library and PyTorch's own float32 polynomials round apart for a few per
-cent of the values: `normal_` of 16 or more, and in float64 `exponential_`, `log_normal_`, `cauchy_`
-and multinomial's race. `bernoulli_` with one probability, and so dropout, follows PyTorch on
+Results are PyTorch's bit for bit, but for the last digit of some logarithms and cosines, which
+NumPy's vectorised functions round otherwise than the C library, or than PyTorch's own polynomials
+for float32. That concerns one in seven float32 numbers of `normal_`, where 16 or more are made
+together, and in float64 one in 500 of those, one in 20 of `exponential_` and `log_normal_`, and one
+in 300 of `cauchy_`. `bernoulli_` with one probability, and so dropout, follows PyTorch on
 processors other than Intel's; on those PyTorch calls a generator inside Intel's MKL.
 PyTorch: torch/random.py, aten/src/ATen/core/DistributionsHelper.h.
 """

@@ -169,6 +169,8 @@ def _integers_of(dtype) -> tuple[int, int]:
 
 def _fill(array: np.ndarray, values) -> np.ndarray:
     """Write values(n), piece by piece, into the array in the order of its memory."""
+    if array.dtype.itemsize == 2 and array.dtype.kind not in "iu":
+        values = _as_float32(values)  # PyTorch rounds twice: to float32, then to the 16-bit type
     view = array
     if not array.flags.c_contiguous:  # widest stride first: then the last index moves fastest
         view = array.transpose(
@@ -182,6 +184,10 @@ def _fill(array: np.ndarray, values) -> np.ndarray:
         piece = flat[start : start + PIECE]
         piece[...] = values(piece.size)
     return array
+
+
+def _as_float32(values):
+    return lambda n: values(n).astype(np.float32, copy=False)
 
 
 def _normal_blocks(uniforms: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def test_the_network_reports_deadlocks_and_messages_that_nobody_wants():
     def wait_for_each_other(link):
         yield 1 - link.rank
 
-    with pytest.raises(RuntimeError, match="deadlock.*0 for 1, 1 for 0"):
+    with pytest.raises(RuntimeError, match=r"deadlock.*0 for 1, 1 for 0"):
         InMemoryNetwork(2).run(wait_for_each_other)
 
     def talk_to_nobody(link):

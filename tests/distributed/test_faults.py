@@ -1,7 +1,7 @@
 """Every way to fail ends on all ranks, soon, with an error that says which rank did what.
 
-PyTorch over Gloo hangs, aborts or adds garbage in most of these; what is asserted here are the words
-of the errors and the time that they took.
+PyTorch over Gloo hangs, aborts or adds garbage in most of these; what is asserted here are the
+words of the errors and the time that they took.
 """
 
 import os
@@ -280,4 +280,5 @@ def test_destroy_leaves_nothing():
         assert outcome.error is None, outcome.traceback
         before, after, threads = outcome.value
         assert after <= before - 3, "sockets are still open"
+        assert not threads, "the communication thread goes on"
         assert outcome.exit_code == 0

@@ -5,6 +5,7 @@ Ranks are threads here (each a client of its own); real processes are in test_ru
 
 import logging
 import socket
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -198,7 +199,7 @@ def test_every_rank_is_a_client_where_the_launcher_hosts(clean_environment):
 
 
 def test_waiting_names_the_ranks(caplog, monkeypatch):
-    monkeypatch.setattr("minitorch.distributed.rendezvous.REPORT_EVERY", 0.1)
+    monkeypatch.setattr(sys.modules[rendezvous.__module__], "REPORT_EVERY", 0.1)
     with caplog.at_level(logging.WARNING, "minitorch.distributed"), pytest.raises(DistStoreError):
         sign_in(HashStore(), "somewhere:1", 1, 4, SHORT)
     assert "waiting for ranks {0, 2, 3} at somewhere:1" in caplog.text

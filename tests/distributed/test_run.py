@@ -361,9 +361,7 @@ finally:
     assert result.returncode == 1
     report = result.stderr[result.stderr.index("minitorchrun: ") :]
     head, *traceback = report.splitlines()
-    assert re.fullmatch(
-        r"minitorchrun: rank 2 \(pid \d+\) ended with exit code 1 first, saying:", head
-    )
+    assert re.fullmatch(r"minitorchrun: rank 2 \(pid \d+\) ended with exit code 1, saying:", head)
     assert traceback[0] == "Traceback (most recent call last):"
     assert traceback.count("Traceback (most recent call last):") == 2  # the cause is part of it
     assert any("KeyError: 'deep inside'" in line for line in traceback)
@@ -372,12 +370,11 @@ finally:
 
 
 @pytest.mark.parametrize("nproc", [1, 2])
-@pytest.mark.parametrize("code", [1, 3, 77])
-def test_exit_code_is_the_workers(script, nproc, code):
+def test_exit_code_is_the_workers(script, nproc):
     path = script(
-        f"import os, sys, time\nif os.environ['RANK'] == '0': sys.exit({code})\ntime.sleep(60)"
+        "import os, sys, time\nif os.environ['RANK'] == '0': sys.exit(77)\ntime.sleep(60)"
     )
-    assert launch(f"--nproc_per_node={nproc}", path).returncode == code
+    assert launch(f"--nproc_per_node={nproc}", path).returncode == 77
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
@@ -624,8 +621,8 @@ time.sleep(60)
     )
     results = finish(launchers)
     assert time.monotonic() - start < 6
-    for code, _, err in results:
-        assert code == 7
+    for code, out, err in results:
+        assert (code, out) == (7, "")
         assert re.search(r"because rank 1 \(pid \d+\) ended with exit code 7 on node 1", err)
 
 

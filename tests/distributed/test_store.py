@@ -308,6 +308,16 @@ def test_a_key_that_comes_while_the_wait_is_withdrawn_counts():
         server.join()
 
 
+def test_an_interrupted_request_closes_the_connection():
+    """Its reply is still to come, and must not be taken for that of the next request."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, timeout=LONG)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        store.get("absent")
+    with pytest.raises(DistNetworkError, match="WAIT ended with KeyboardInterrupt"):
+        store.num_keys()
+
+
 def test_port_taken_names_who_asked_and_for_what():
     first = TCPStore("127.0.0.1", 0, is_master=True, timeout=LONG)
     with pytest.raises(
@@ -354,3 +364,12 @@ def test_master_waits_for_its_workers_and_counts_them():
 def test_only_bytes_and_text_are_values():
     with pytest.raises(TypeError, match="bytes or str, not int"):
         HashStore().set("key", 3)
+
+
+def test_the_address_to_tell_peers_is_the_one_that_reaches_the_store():
+    with served("minitorch") as (port, _):
+        store = TCPStore("127.0.0.1", port, timeout=LONG)
+        assert store.local_address == PrefixStore("a", store).local_address == "127.0.0.1"
+        store.host = "node-0"  # as if this name were mapped to a loopback address here
+        assert store.local_address == "node-0"
+    assert not hasattr(PrefixStore("a", HashStore()), "local_address")

@@ -47,6 +47,7 @@ LAYERS = [
     ("Softmax", (-1,), {}, FLOATS),
     ("LogSoftmax", (0,), {}, FLOATS),
     ("Dropout", (0.0,), {}, FLOATS),
+    ("Dropout2d", (0.0,), {}, IMAGE),
     ("LayerNorm", (6,), {}, FLOATS),
     ("LayerNorm", ((3, 6),), {"bias": False, "eps": 1e-3}, (2, 3, 6)),
     ("LayerNorm", ([6],), {"elementwise_affine": False}, FLOATS),
@@ -139,14 +140,19 @@ def test_in_place_activations(T, name):
     assert x.tolist() == [0.0, 2.0, 7.0 if name == "ReLU" else 6.0]
 
 
-def test_dropout_draws_pytorchs_masks_and_stops_in_eval():
+@pytest.mark.parametrize("name, shape", [("Dropout", (50, 7)), ("Dropout2d", (9, 5, 2, 3))])
+def test_dropout_draws_pytorchs_masks_and_stops_in_eval(name, shape):
     ours, theirs = [], []
     for T, out in ((minitorch, ours), (torch, theirs)):
         T.manual_seed(3)
-        layer = nn_of(T).Dropout(0.3)
-        x = T.ones(50, 7)
+        layer = getattr(nn_of(T), name)(0.3)
+        x = T.ones(*shape)
         out += [layer(x), layer(x)]
-        assert layer.eval()(x) is x
+        assert layer.eval()(x).tolist() == x.tolist()
+        x = T.ones(*shape)
+        layer.train().inplace = True
+        assert layer(x) is x
+        out.append(x)
     for got, expected in zip(ours, theirs, strict=True):
         assert_same(got, expected)
 

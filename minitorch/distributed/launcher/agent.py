@@ -136,10 +136,11 @@ def _supervise(job: Job, nodes: Nodes, watchdog: Watchdog, signals: Signals) -> 
     outcome = nodes.outcome
     if failure is not None:
         outcome = nodes.failed(failure.exit_code, f"{failure} on node {job.node_rank}")
-        _report(failure, workers.failures, alone=nodes.place.nproc == 1)
     assert outcome is not None
     if outcome["message"] and job.nnodes > 1:
         _say(f"the job ended because {outcome['message']}")
+    if failure is not None and outcome["message"].startswith(str(failure)):
+        _report(failure, workers.failures, alone=nodes.place.nproc == 1)
     return outcome["exit_code"]
 
 
@@ -154,7 +155,8 @@ def _report(failure: Failure, failures: list[Failure], alone: bool) -> None:
         if other is not failure:
             _say(f"{other} as well")
     said = b"\n".join(failure.traceback).decode(errors="replace")
-    _say(f"{failure} first{', saying:' if said else ''}")
+    first = " first" if len(failures) > 1 else ""
+    _say(f"{failure}{first}{', saying:' if said else ''}")
     if said:
         print(said, file=sys.stderr, flush=True)
 

@@ -51,7 +51,7 @@ class Nodes:
         """Wait for the outcome with a connection of our own, so that nobody waits for us."""
         try:
             store = PrefixStore("launcher", self._server.clone())
-            while not store._wait(["outcome"], 5.0):
+            while not store.wait_at_most(["outcome"], 5.0):
                 pass
             self.outcome = json.loads(store.get("outcome"))
         except DistError as error:

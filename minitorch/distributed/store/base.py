@@ -32,8 +32,8 @@ def as_bytes(value: str | bytes) -> bytes:
 class Store:
     """What every store can do. Mirrors torch.distributed.Store.
 
-    A subclass provides the dictionary operations and `_wait(keys, seconds) -> bool`, which waits
-    for at most so long; patience, progress reports and time-outs are the same for all and here.
+    A subclass provides the dictionary operations and `wait_at_most`; patience, progress reports
+    and time-outs are the same for all and here.
     """
 
     def __init__(self, timeout: timedelta = DEFAULT_TIMEOUT):
@@ -97,7 +97,7 @@ class Store:
         start = time.monotonic()
         while True:
             left = start + limit - time.monotonic()
-            if self._wait(keys, max(0.0, min(left, REPORT_EVERY))):
+            if self.wait_at_most(keys, max(0.0, min(left, REPORT_EVERY))):
                 return
             waited = time.monotonic() - start
             missing = ", ".join(repr(key) for key in keys if not self.check([key]))
@@ -107,7 +107,8 @@ class Store:
                 )
             logger.warning("waiting for %s in %s, %.0f s", missing, self, waited)
 
-    def _wait(self, keys: Sequence[str], seconds: float) -> bool:
+    def wait_at_most(self, keys: Sequence[str], seconds: float) -> bool:
+        """Block until all keys exist, but not longer than this; whether they do. Not in PyTorch."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -164,7 +165,7 @@ class HashStore(Store):
             self._table[key] = self._table.get(key, b"") + as_bytes(value)
             self._changed.notify_all()
 
-    def _wait(self, keys, seconds):
+    def wait_at_most(self, keys, seconds):
         with self._changed:
             return self._changed.wait_for(lambda: all(k in self._table for k in keys), seconds)
 
@@ -183,6 +184,11 @@ class PrefixStore(Store):
 
     def set_timeout(self, timeout):
         self.underlying_store.set_timeout(timeout)
+
+    @property
+    def local_address(self) -> str:
+        """See TCPStore.local_address."""
+        return self.underlying_store.local_address  # type: ignore[attr-defined]
 
     def set(self, key, value):
         self.underlying_store.set(self._prefix + key, value)
@@ -214,8 +220,8 @@ class PrefixStore(Store):
     def multi_set(self, keys, values):
         self.underlying_store.multi_set([self._prefix + key for key in keys], values)
 
-    def _wait(self, keys, seconds):
-        return self.underlying_store._wait([self._prefix + key for key in keys], seconds)
+    def wait_at_most(self, keys, seconds):
+        return self.underlying_store.wait_at_most([self._prefix + key for key in keys], seconds)
 
     def __repr__(self):
         return f"PrefixStore({self._prefix[:-1]!r}, {self.underlying_store})"

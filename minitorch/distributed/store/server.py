@@ -311,8 +311,13 @@ class StoreServer:
             self._selector.modify(client.socket, selectors.EVENT_READ | write, client)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether this name or address can only mean the machine itself."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    if host == "localhost" or host.startswith("127."):
+    if is_loopback(host) and host != "::1":
         return socket.create_server((host, port), backlog=1024)
     if socket.has_dualstack_ipv6():
         family, host = socket.AF_INET6, host if host == "::1" else "::"

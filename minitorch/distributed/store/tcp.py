@@ -35,6 +35,7 @@ from minitorch.distributed.store.server import (
     STOP_WAITING,
     Query,
     StoreServer,
+    is_loopback,
     pack,
 )
 
@@ -110,8 +111,13 @@ class TCPStore(Store):
 
     @property
     def local_address(self) -> str:
-        """This machine's address on the network that reaches the store: the one to tell peers."""
-        return self._connection().getsockname()[0]
+        """This machine's address on the network that reaches the store: the one to tell peers.
+
+        The store's own machine may know itself under a loopback address (many systems map the
+        host name to 127.0.1.1); then it is the name under which the peers have found the store.
+        """
+        address = self._connection().getsockname()[0]
+        return self.host if is_loopback(address) else address
 
     def set(self, key, value):
         self._ask(Query.SET, self._name(key), pack(as_bytes(value)))
@@ -152,7 +158,7 @@ class TCPStore(Store):
         fields = [self._name(key) + pack(as_bytes(value)) for key, value in pairs]
         self._ask(Query.MULTI_SET, COUNT.pack(len(keys)), *fields)
 
-    def _wait(self, keys, seconds):
+    def wait_at_most(self, keys, seconds):
         return self._ask(Query.WAIT, self._names(keys), reply=lambda: self._await_reply(seconds))
 
     def _await_reply(self, seconds: float) -> bool:
@@ -183,11 +189,14 @@ class TCPStore(Store):
             try:
                 connection.sendall(bytes([query]) + b"".join(fields))
                 return reply() if reply else None
-            except OSError as error:
-                self._broken = f"{query.name} failed: {error.strerror or error}"
+            except BaseException as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                self._broken = f"{query.name} ended with {reason}"
                 connection.close()
                 self._socket = None
-        raise self._connection_lost()
+                if isinstance(error, OSError):
+                    raise self._connection_lost() from error
+                raise  # a Ctrl-C, most likely
 
     def _connection(self) -> socket.socket:
         if self._socket is None:

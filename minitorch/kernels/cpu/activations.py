@@ -218,7 +218,7 @@ def _erfc_polynomial(degree: int) -> list[float]:
     Beyond, exp(-z*z) is below 1e-15. Interpolating at Chebyshev's nodes is nearly the best fit.
     """
     domain = [1 / (1 + _P * 6), 1]
-    t = np.asarray(np.polynomial.Chebyshev.basis(64, domain).roots())
+    t = np.asarray(np.polynomial.Chebyshev.basis(64, domain).roots(), np.float64)
     z = (1 / t - 1) / _P
     values = [math.erfc(v) * math.exp(v * v) / 2 for v in z]
     fit = np.polynomial.Chebyshev.fit(t, values, degree, domain=domain)

@@ -91,14 +91,14 @@ def by_rows(function: Callable, axis: int, *arrays: np.ndarray) -> None:
 
 
 def row_sum(block: np.ndarray) -> np.ndarray:
-    """Sums along axis 1, kept as length 1. For matrices as a product with ones: BLAS is quicker."""
-    if block.ndim == 2:
+    """Sums along axis 1, kept as length 1. Of large matrices as a product with ones, through BLAS."""
+    if block.ndim == 2 and block.size > 4096:
         return (block @ np.ones(block.shape[1], block.dtype))[:, None]
-    return block.sum(axis=1, keepdims=True)
+    return np.add.reduce(block, axis=1, keepdims=True)
 
 
 def row_dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sums a * b along axis 1, kept as length 1."""
     if a.ndim == 2:
         return np.vecdot(a, b)[:, None]
-    return (a * b).sum(axis=1, keepdims=True)
+    return np.add.reduce(a * b, axis=1, keepdims=True)

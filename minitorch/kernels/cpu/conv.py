@@ -211,8 +211,8 @@ class _Gather:
     """The same for stride 1: each pixel sums the k*k column entries that belong to it.
 
     Each row of the columns lies in a buffer behind a gap of zeros: the first pixels look for
-    entries before a row's beginning, and the last ones beyond its end. (The zeros that widen grad are
-    multiplied by the weights too: a weight of inf makes nan of more pixels than it must.)
+    entries before a row's beginning, and the last ones beyond its end. (The zeros that widen grad
+    meet the weights too, so a weight of inf makes nan of more pixels than it must.)
     """
 
     def __init__(self, plan, dtype):

@@ -122,8 +122,8 @@ def _adjusted(grad, param, weight_decay, maximize):
 def _in_blocks(kernel, param, grad, *state):
     """kernel over flat blocks of arrays of one size, where param and the state change in place."""
     arrays = [param, grad, *state]
-    if not all(a.flags.c_contiguous for a in (param, *state)):
-        kernel(*arrays)  # no flat view exists
+    if param.size <= BLOCK or not all(a.flags.c_contiguous for a in (param, *state)):
+        kernel(*arrays)  # a single block, or no flat view exists
         return
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
 

@@ -1,6 +1,5 @@
 """The layers, one file per family. PyTorch: torch/nn/modules/__init__.py."""
 
-# ruff: noqa: F401
 from .activation import (
     ELU,
     GELU,
@@ -17,7 +16,7 @@ from .activation import (
 )
 from .container import ModuleDict, ModuleList, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d
-from .dropout import Dropout
+from .dropout import Dropout, Dropout2d
 from .flatten import Flatten, Unflatten
 from .linear import Identity, Linear
 from .loss import (

@@ -219,7 +219,7 @@ def random_split(
     return [Subset(dataset, list(itertools.islice(order, int(length)))) for length in lengths]
 
 
-def get_items(dataset, indices: list):
+def get_items(dataset, indices: list) -> Any:
     """The items at these indices, by the dataset's own __getitems__ if it has one."""
     together = getattr(dataset, "__getitems__", None)
     return together(indices) if callable(together) else [dataset[index] for index in indices]

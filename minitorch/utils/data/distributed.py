@@ -48,11 +48,7 @@ class DistributedSampler(Sampler[int]):
         self.shuffle = shuffle
         self.seed = seed
         n = len(dataset)
-        if drop_last and n % num_replicas:
-            # Not n // num_replicas: with fewer items than processes PyTorch's is 0 all the same.
-            self.num_samples = math.ceil((n - num_replicas) / num_replicas)
-        else:
-            self.num_samples = math.ceil(n / num_replicas)
+        self.num_samples = n // num_replicas if drop_last else math.ceil(n / num_replicas)
         self.total_size = self.num_samples * num_replicas
         self._epoch_is_new = True
         self._warned = False

@@ -1,0 +1,141 @@
+"""When has an operation failed? What this rank knows of the others, and the conclusions.
+
+Three things end an operation, and each is found out by some rank:
+- a rank called something else: its messages carry another fingerprint;
+- a rank has died, or has left before this call;
+- a rank is late: the operation's time is over.
+Whoever finds out tells all others (ABORT), and the process group is over on every rank, because the
+ranks no longer agree on what comes next.
+
+PyTorch: the watchdog of ProcessGroupNCCL.cpp, and ProcessGroupWrapper.cpp.
+"""
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from minitorch.distributed.errors import DistBackendError, DistError, DistNetworkError
+from minitorch.distributed.link import ANY
+from minitorch.distributed.message import Fingerprint, Kind, unpack
+from minitorch.distributed.operation import Operation
+from minitorch.distributed.transport import Transport, name_ranks
+
+# After this long in one collective a rank tells the others that it is there, so that a time-out
+# can tell the late from the waiting.
+NOTICE_SECONDS = 1.0
+
+
+class Watch:
+    """Looks after the operations of one process; `failure` is set when the group is over."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.rank = transport.rank
+        self.failure: tuple[type[DistError], str] | None = None
+        self._transport = transport
+        self._reached: dict[tuple[int, int], int] = {}  # (peer, group) -> collective it waits in
+        self._left: dict[int, dict[int, int]] = {}  # peer -> group -> its last collective
+
+    def error_for(self, operation: Operation) -> DistError:
+        """The error with which an operation ends after the failure."""
+        assert self.failure is not None
+        error, cause = self.failure
+        return error(f"[rank {self.rank}] {operation.label}: {cause}")
+
+    def fail(self, error: type[DistError], cause: str, tell: bool = True) -> None:
+        """End the process group, here and (`tell`) on all other ranks. The first cause counts."""
+        if self.failure is None:
+            self.failure = error, cause
+            if tell:
+                self._tell_all(Kind.ABORT, [error.__name__, cause])
+
+    def say_goodbye(self, last: dict[int, int]) -> None:
+        """Tell all ranks that this one leaves, after collective number `last[group]`."""
+        self._tell_all(Kind.GOODBYE, list(last.items()))
+
+    def hear(self, peer: int, header, payload, active: Iterable[Operation]) -> None:
+        """Take note of what a peer says about itself."""
+        kind, call = unpack(header)
+        if kind is Kind.WAITING:
+            self._reached[peer, call.group] = call.number
+            for operation in active:
+                if operation.lane == (call.group, call.number) and operation.call != call:
+                    self.mismatch(operation, peer, header)
+        elif kind is Kind.GOODBYE:
+            self._left[peer] = dict(json.loads(bytes(payload)))
+        elif kind is Kind.ABORT:
+            name, cause = json.loads(bytes(payload))
+            network = name == DistNetworkError.__name__
+            self.fail(DistNetworkError if network else DistBackendError, cause, tell=False)
+
+    def inspect(self, active: Iterable[Operation], lost: set[int], now: float) -> None:
+        """Look for deaths, departures, and operations that have lasted too long."""
+        dead = lost - self._left.keys()
+        for operation in active:
+            if dead:
+                self.fail(
+                    DistNetworkError,
+                    f"rank {self.rank} has lost {name_ranks(dead)}: killed, stopped or unreachable",
+                )
+            for peer, last in self._left.items():
+                if _needs(operation, peer, last):
+                    self.fail(
+                        DistNetworkError,
+                        f"rank {peer} left the process group after "
+                        f"{last.get(operation.call.group, 0)} collectives, while rank {self.rank} "
+                        f"is in {operation.label}",
+                    )
+            elapsed = now - operation.started
+            if elapsed > operation.timeout:
+                self._time_out(operation)
+            elif elapsed > min(NOTICE_SECONDS, operation.timeout / 3):
+                self._announce(operation)
+
+    def mismatch(self, operation: Operation, peer: int, header) -> None:
+        """A message shows that a peer is in another call than `operation`."""
+        theirs, mine = unpack(header)[1], str(operation.call)
+        if operation.is_collective:
+            what = f"collective #{operation.call.number}"
+            advice = "All ranks must call the same, in the same order, on equal sizes and types."
+        else:
+            what, mine = "a message", mine.replace("send", "recv")
+            advice = "Both sides must agree on its size and type."
+        self.fail(
+            DistBackendError,
+            f"the ranks disagree about {what}: rank {self.rank} called {mine}, "
+            f"rank {peer} called {theirs}. {advice}",
+        )
+
+    def _announce(self, operation: Operation) -> None:
+        if operation.is_collective and not operation.announced:
+            operation.announced = True
+            for peer in operation.members:
+                if peer != self.rank:
+                    self._transport.send(peer, operation.call.pack(Kind.WAITING))
+
+    def _time_out(self, operation: Operation) -> None:
+        if operation.is_collective:
+            group, number = operation.lane
+            others = [peer for peer in operation.members if peer != self.rank]
+            late = [peer for peer in others if self._reached.get((peer, group), 0) < number]
+            why = f"{name_ranks(late)} did not call it" if late else "all ranks are in it"
+        elif operation.awaited == ANY:
+            why = "no rank has sent"
+        else:
+            why = f"rank {operation.awaited} has not sent"
+        self.fail(
+            DistBackendError,
+            f"rank {self.rank} timed out after {operation.timeout:g} s in {operation.label}: {why}",
+        )
+
+    def _tell_all(self, kind: Kind, content: list) -> None:
+        payload = np.frombuffer(json.dumps(content).encode(), np.uint8)
+        for peer in self._transport.peers:
+            self._transport.send(peer, Fingerprint("barrier").pack(kind), payload)
+
+
+def _needs(operation: Operation, peer: int, last: dict[int, int]) -> bool:
+    """Whether an operation needs a peer that left after the collectives in `last`."""
+    if not operation.is_collective:
+        return operation.awaited == peer
+    return peer in operation.members and last.get(operation.call.group, 0) < operation.call.number

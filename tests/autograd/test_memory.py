@@ -1,0 +1,146 @@
+"""Memory: graphs of any length, freed without the garbage collector, and freed early."""
+
+import gc
+import weakref
+
+import pytest
+
+import minitorch as torch
+
+
+@pytest.fixture
+def no_gc():
+    """What is not freed by reference counts stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Array(torch.Tensor):
+    """A tensor made by hand; all tensors can be referred to weakly."""
+
+
+def chain(length):
+    x = torch.ones(1, requires_grad=True)
+    y = x
+    for _ in range(length):
+        y = y + 1
+    return x, y
+
+
+def test_backward_through_100_000_operations():
+    x, y = chain(100_000)
+    y.backward()
+    assert x.grad.item() == 1
+
+
+def test_deletion_of_100_000_operations():
+    x, y = chain(100_000)
+    node = weakref.ref(y.grad_fn)
+    del y
+    assert node() is None
+    assert x.grad is None
+
+
+def test_deletion_of_long_chains_that_saved_inputs_and_outputs():
+    x = torch.ones(1, requires_grad=True)
+    y = x
+    for _ in range(25_000):
+        y = (y * y).tanh()
+    nodes = weakref.ref(y.grad_fn)
+    del y
+    assert nodes() is None
+
+
+def test_create_graph_over_a_long_chain():
+    x, y = chain(20_000)
+    (g,) = torch.autograd.grad(y * y, x, create_graph=True)
+    (second,) = torch.autograd.grad(g, x)
+    assert second.item() == 2
+
+
+OPERATIONS = {
+    "mul": lambda x: x * x,
+    "saved output": lambda x: x.exp().tanh().sigmoid(),
+    "softmax": lambda x: torch.softmax(x, 0),
+    "view": lambda x: (x * 1).view(-1)[1:].square(),
+    "split": lambda x: torch.cat(x.split(1)),
+    "in place": lambda x: x.clone().exp_().mul_(x).sin_(),
+    "a view in place": lambda x: torch.stack([x.clone()[:2].mul_(x[:2]), x[1:]]),
+    "index": lambda x: x[[0, 1]],
+    "max": lambda x: x.max(0)[0],
+    "pool": lambda x: torch.max_pool2d((x * 1).reshape(1, 1, 3).expand(1, 2, 3), 1),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_graphs_make_no_cycles(name, no_gc):
+    """A graph goes with its result, whether backward ran or not."""
+    for run_backward in (False, True):
+        x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        middle = x * 2
+        out = OPERATIONS[name](middle)
+        held = [weakref.ref(middle), weakref.ref(middle.grad_fn), weakref.ref(out.grad_fn)]
+        if run_backward:
+            out.sum().backward()
+        del middle, out
+        assert [r() for r in held] == [None] * 3
+
+
+def test_retain_grad_makes_no_cycle(no_gc):
+    x = torch.ones(1, requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    held = weakref.ref(y)
+    z = y * 3
+    z.backward()
+    del y
+    del z
+    assert held() is None
+
+
+def test_leaves_go_as_well(no_gc):
+    x = torch.ones(1, requires_grad=True)
+    held = weakref.ref(x)
+    (x * x).backward()
+    del x
+    assert held() is None
+
+
+def test_saved_tensors_go_while_backward_runs(no_gc):
+    """When a hook near the leaf runs, what later operations had saved is gone."""
+    x = torch.ones(1, requires_grad=True)
+    early = x * 1
+    late = early.exp()
+    saved = weakref.ref(late)
+    out = late * late
+    del late
+    alive = []
+    early.register_hook(lambda g: alive.append(saved() is not None))
+    assert saved() is not None
+    out.backward()
+    assert alive == [False]
+
+
+def test_formulas_save_only_what_they_name(no_gc):
+    a = torch.ones(3, requires_grad=True) * 1
+    b = torch.ones(3)
+    held_a, held_b = weakref.ref(a), weakref.ref(b)
+    total = a * b  # b needs no gradient, so its partner is not saved; b itself is
+    plus = total + b
+    del a, b
+    assert held_a() is None and held_b() is not None
+    plus.sum().backward()
+    del total, plus
+    assert held_b() is None
+
+
+def test_nothing_is_kept_without_grad(no_gc):
+    x = torch.ones(3, requires_grad=True)
+    with torch.no_grad():
+        y = x.exp()
+        z = y * y
+    held = weakref.ref(y)
+    del y
+    assert held() is None and z.grad_fn is None
