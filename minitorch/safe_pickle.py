@@ -150,7 +150,7 @@ _NAMES: dict[str, Any] = {text: _Name(function) for text, function in _FUNCTIONS
 _NAMES |= {f"torch {d.name}": d for d in dtypes.ALL}
 _NAMES |= {f"torch {d.legacy_name}Storage": _StorageType(d) for d in dtypes.ALL}
 
-# The way back: which call makes an object again.
+# The way back: the name and the arguments of the call that makes an object.
 _CALLS: dict[type, Callable[[Any], tuple]] = {
     Size: lambda size: ("torch Size", tuple(size)),
     devices.device: lambda d: ("torch device", d.type, *([] if d.index is None else [d.index])),
@@ -290,6 +290,7 @@ class _Pickler(_PythonPickler):
         return _NAMES[name], tuple(arguments), *rest
 
     def tensor_call(self, tensor: Tensor) -> tuple:
+        """The name and the arguments of the call that makes a tensor."""
         from .nn.parameter import Parameter
 
         no_hooks: OrderedDict = OrderedDict()

@@ -98,6 +98,8 @@ class Progress:
             self.transport.close()
         finally:
             self._driving.release()
+        if self._thread is not None:
+            self._thread.join(1)
 
     def _call_background(self) -> None:
         if self._closing or not (self._incoming or self._active):

@@ -109,7 +109,7 @@ class Transport:
         polls = [self._polls[peer] for peer in peers]
         polls.append(self._bell_poll)
         ready = []
-        for source, _ in zmq.zmq_poll(polls, int(seconds * 1000)):
+        for source, _ in zmq.zmq_poll(polls, int(seconds * 1000) + 1):
             if source == self._bell_poll[0]:
                 with contextlib.suppress(BlockingIOError):
                     self._bell.recv(4096)

@@ -95,7 +95,7 @@ def init_process_group(
             raise ValueError("world_size must be positive if using store")
         if not 0 <= rank < world_size:
             raise ValueError(
-                f"rank must be between 0 and {world_size - 1} if using store, not {rank}"
+                f"rank must be from 0 to {world_size - 1} if using store, not {rank}"
             )
         store = PrefixStore(f"group {_generation}", store)
         sign_in(store, str(store), rank, world_size, timeout)

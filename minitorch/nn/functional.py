@@ -54,7 +54,9 @@ def relu_(input):
 
 def dropout2d(input, p=0.5, training=True, inplace=False):
     """Dropout of whole channels: (N, C, *). Mirrors torch.nn.functional.dropout2d."""
-    noise = dropout(input.new_ones(*input.shape[:2], *[1] * (input.ndim - 2)), p, training)
+    if not training:
+        return dropout(input, p, training)
+    noise = dropout(input.new_ones(*input.shape[:2], *[1] * (input.ndim - 2)), p)
     return input.mul_(noise) if inplace else input * noise
 
 

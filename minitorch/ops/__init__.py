@@ -7,7 +7,7 @@ Where to start reading: op.py says what an op is; elementwise.py is the largest 
 import numpy as np
 
 from ..tensor import Tensor
-from . import (  # noqa: F401 (importing a family registers its operations)
+from . import (  # importing a family registers its operations
     convert,
     creation,
     elementwise,

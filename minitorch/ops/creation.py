@@ -40,6 +40,8 @@ def _array_of(data, dtype):
     if array.dtype.kind == "O":
         raise TypeError(f"can't make a tensor of {data!r}: expected numbers in nested sequences")
     if array.dtype.kind in "US":
+        if not isinstance(data, str):
+            raise ValueError("too many dimensions 'str'")
         raise TypeError("new(): invalid data type 'str'")
     if dtype is None:
         if array.dtype.kind == "f":
@@ -205,7 +207,7 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False)
     i = np.arange(steps)
     first = kind.type(start) + step * i.astype(kind)
     last = kind.type(end) - step * (steps - 1 - i).astype(kind)
-    return _finish(np.where(i < steps // 2, first, last), None, device, requires_grad)
+    return _finish(np.where(i < max(steps // 2, 1), first, last), None, device, requires_grad)
 
 
 @composite(method=False)

@@ -9,6 +9,8 @@ import numpy as np
 
 def axes(dim, ndim: int) -> tuple[int, ...]:
     """`dim` as a tuple of dimensions counted from the front; None and () mean all."""
+    if type(dim) is int and -ndim <= dim < ndim:  # by far the most common
+        return (dim % ndim,)
     if dim is None or dim == () or dim == []:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int) else tuple(dim)

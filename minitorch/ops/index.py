@@ -174,7 +174,8 @@ def gather(input, dim, index, *, sparse_grad=False):
 
 def _grid(index, dim: int) -> tuple:
     """NumPy's index for "element index[i][j] of dimension dim, otherwise at i, j"."""
-    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    last = index.ndim - 1
+    grid = [np.arange(n).reshape(-1, *(1,) * (last - d)) for d, n in enumerate(index.shape)]
     grid[dim] = index
     return tuple(grid)
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import kernels
+from ..tensor import Tensor
 from .declare import composite, functions, op
 from .index import unindex
-from .nn import log_softmax
+from .nn import fused, log_softmax
 
 
 def reduction_of(reduction, size_average=None, reduce=None) -> str:
@@ -30,39 +32,70 @@ def _reduced(loss, reduction: str):
 # Negative log likelihood
 
 
-@op(method=False, function=False, outputs=("out", "factors"))
-def _nll_loss(input, target, weight, ignore_index, reduction):
-    """input: (N, C, *) log-probabilities; target: (N, *) classes; factors: d out / d picked."""
-    classes = input.shape[1]
+@op(method=False, function=False, outputs=("out", "total"))
+def _nll_loss(input, target, weight, reduction, ignore_index):
+    return kernels.nll_loss_forward(input, target, weight, reduction, ignore_index)
+
+
+def _nll_loss_composition(grad, shape, target, weight, reduction, ignore_index, total):
+    """`grad`, weighted, at the target classes; 0 elsewhere."""
     kept = target != ignore_index
-    if not kept.all():
-        target = np.where(kept, target, 0)
-    if target.size and not 0 <= target.min() <= target.max() < classes:
-        wrong = target[(target < 0) | (target >= classes)].flat[0]
-        raise IndexError(f"Target {wrong} is out of bounds: there are {classes} classes.")
-    picked = input[_index(target)]
-    factors = np.ones_like(picked) if weight is None else weight[target]
-    factors = factors * kept
+    target = np.where(kept, target, 0)
+    scaled = -grad * kept if weight is None else -grad * kept * weight[target]
     if reduction == "mean":
-        factors = factors / factors.sum()
-    terms = picked * -factors
-    if not kept.all():
-        terms = np.where(kept, terms, 0)  # an ignored term counts nothing, also if it is infinite
-    return (terms if reduction == "none" else np.asarray(terms.sum())), -factors
-
-
-def _index(target) -> tuple:
-    """Of every sample and position the element of its target class."""
+        scaled = scaled / total
     sample, *positions = np.ogrid[tuple(slice(n) for n in target.shape)]
-    return (sample, target, *positions)
+    at_target = (sample, target, *positions)
+    return unindex(scaled, at_target, shape, unique=True)
 
 
-def _nll_loss_by_input(grad, input_shape, target, ignore_index, factors):
-    target = np.where(target == ignore_index, 0, target)
-    return unindex(grad * factors, _index(target), input_shape, unique=True)
+_nll_loss_backward = fused(kernels.nll_loss_backward, _nll_loss_composition)
+_nll_loss.derivatives(
+    input=lambda grad, input_shape, target, weight, reduction, ignore_index, total: (
+        _nll_loss_backward(grad, input_shape, target, weight, reduction, ignore_index, total)
+    )
+)
 
 
-_nll_loss.derivatives(input=_nll_loss_by_input)
+@op(method=False, function=False, outputs=("out", "log_p", "total"))
+def _cross_entropy(input, target, weight, reduction, ignore_index):
+    return kernels.cross_entropy_forward(input, target, weight, reduction, ignore_index)
+
+
+@_cross_entropy.defined_by
+def _(input, target, weight, reduction, ignore_index):
+    return _nll_loss(log_softmax(input, 1), target, weight, reduction, ignore_index)[0]
+
+
+def _cross_entropy_by_input(grad, input, target, weight, reduction, ignore_index, log_p, total):
+    if not isinstance(grad, Tensor):
+        return kernels.cross_entropy_backward(
+            grad, log_p, target, weight, reduction, ignore_index, total
+        )
+    shape = tuple(input.shape)
+    g = _nll_loss_composition(grad, shape, target, weight, reduction, ignore_index, total)
+    return g - functions["softmax"](input, 1) * g.sum(1, keepdim=True)
+
+
+_cross_entropy.derivatives(input=_cross_entropy_by_input)
+
+
+def _batched(operation, input, target, weight, reduction, ignore_index):
+    """`operation` with a batch dimension, which a single sample (C,) lacks, and sizes checked."""
+    single = input.ndim == 1
+    if single:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
+    if input.shape[0] != target.shape[0]:
+        raise ValueError(
+            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+            f"({target.shape[0]})."
+        )
+    if input.shape[2:] != target.shape[1:]:
+        raise RuntimeError(
+            f"Expected target size {[input.shape[0], *input.shape[2:]]}, got {list(target.shape)}"
+        )
+    loss = operation(input, target, weight, reduction, ignore_index)[0]
+    return loss.squeeze(0) if single and reduction == "none" else loss
 
 
 @composite(method=False)
@@ -82,17 +115,7 @@ def nll_loss(
     differ. Mirrors torch.nn.functional.nll_loss.
     """
     reduction = reduction_of(reduction, size_average, reduce)
-    if input.ndim == 1:
-        input, target, single = input.unsqueeze(0), target.unsqueeze(0), True
-    else:
-        single = False
-    if input.shape[0] != target.shape[0] or input.shape[2:] != target.shape[1:]:
-        raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]}): input {list(input.shape)}, target {list(target.shape)}."
-        )
-    loss = _nll_loss(input, target, weight, ignore_index, reduction)[0]
-    return loss.squeeze(0) if single and reduction == "none" else loss
+    return _batched(_nll_loss, input, target, weight, reduction, ignore_index)
 
 
 @composite(method=False)
@@ -114,13 +137,14 @@ def cross_entropy(
     reduction = reduction_of(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    hard = not target.is_floating_point()
+    if hard and not label_smoothing:
+        return _batched(_cross_entropy, input, target, weight, reduction, ignore_index)
     dim = 0 if input.ndim == 1 else 1
     log_p = log_softmax(input, dim)
-    if target.is_floating_point():
+    if not hard:
         return _soft_cross_entropy(log_p, target, weight, dim, reduction, label_smoothing)
     loss = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if not label_smoothing:
-        return loss
     kept = target != ignore_index
     factors = None if weight is None else weight.reshape(-1, *[1] * (log_p.ndim - dim - 1))
     smooth = -(log_p if factors is None else log_p * factors).sum(dim) * kept

@@ -17,6 +17,7 @@ from .. import kernels
 from ..tensor import Tensor
 from .declare import composite, functions, op
 from .dims import axes
+from .linalg import matmul
 
 
 def fused(kernel, composition):
@@ -31,14 +32,29 @@ def fused(kernel, composition):
 # Linear maps
 
 
-@composite(method=False)
+@op(method=False)
 def linear(input, weight, bias=None):
     """input @ weight.T + bias: (..., in) -> (..., out). weight: (out, in), bias: (out).
 
     Mirrors torch.nn.functional.linear.
     """
-    out = functions["matmul"](input, weight.transpose(-1, -2) if weight.ndim > 1 else weight)
-    return out if bias is None else out + bias
+    out = matmul(input, weight.T)
+    if bias is not None:
+        out += bias
+    return out
+
+
+def _linear_by_input(grad, weight):  # (..., out) @ (out, in) -> (..., in)
+    return np.matmul(grad, weight) if weight.ndim > 1 else np.expand_dims(grad, -1) * weight
+
+
+def _linear_by_weight(grad, input, weight_shape):  # (out, rows) @ (rows, in) -> (out, in)
+    columns = np.reshape(grad, (-1, weight_shape[0] if len(weight_shape) > 1 else 1))
+    rows = np.reshape(input, (-1, weight_shape[-1]))
+    return np.reshape(np.matmul(np.swapaxes(columns, 0, 1), rows), weight_shape)
+
+
+linear.derivatives(input=_linear_by_input, weight=_linear_by_weight, bias=lambda grad: grad)
 
 
 @op(method=False, function=False)
@@ -442,9 +458,7 @@ def scaled_dot_product_attention(
     Mirrors torch.nn.functional.scaled_dot_product_attention.
     """
     if is_causal and attn_mask is not None:
-        raise RuntimeError(
-            "attention takes attn_mask or is_causal, not both"
-        )
+        raise RuntimeError("attention takes attn_mask or is_causal, not both")
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = (query * factor) @ key.transpose(-2, -1)  # (..., L, d) @ (..., d, S) -> (..., L, S)
     if is_causal:

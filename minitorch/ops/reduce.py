@@ -15,6 +15,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor
 from .declare import composite, elementwise, functions, op
+from .op import zeros
 from .dims import axes
 
 
@@ -195,10 +196,26 @@ max_result = type("max", (_Pair,), {"__slots__": ()})
 min_result = type("min", (_Pair,), {"__slots__": ()})
 
 
-def _extreme(input, dim, keepdim, other, whole, pairwise, arg, result):
+@op(method=False, function=False, outputs=("out", "indices"))
+def _extreme_along(input, dim, keepdim, ufunc, arg):
+    """The extreme along one dimension, and where it is."""
+    axis = axes(dim, input.ndim)[0]
+    indices = getattr(input, arg)(axis=axis, keepdims=keepdim)
+    return ufunc.reduce(input, axis=axis, keepdims=keepdim), indices
+
+
+def _extreme_along_by_input(grad, input_shape, indices, dim, keepdim):
+    grad, indices = (_spread(a, input_shape, dim, keepdim) for a in (grad, indices))
+    return functions["scatter_add"](zeros(input_shape, grad), dim, indices, grad)
+
+
+_extreme_along.derivatives(input=_extreme_along_by_input)
+
+
+def _extreme(input, dim, keepdim, other, whole, ufunc, arg, result):
     """max and min: of everything, along a dimension with the indices, or of two tensors."""
     if isinstance(dim, Tensor) or other is not None:
-        return pairwise(input, dim if other is None else other)
+        return functions[ufunc.__name__](input, dim if other is None else other)
     if dim is None:
         if input.numel() == 0:
             raise RuntimeError(
@@ -207,10 +224,8 @@ def _extreme(input, dim, keepdim, other, whole, pairwise, arg, result):
             )
         return whole(input)
     if input.ndim == 0:
-        return result(input.clone(), arg(input, 0))
-    indices = arg(input, dim, keepdim=True)
-    values = functions["gather"](input, dim, indices)
-    return result(values, indices) if keepdim else result(values.squeeze(dim), indices.squeeze(dim))
+        return result(input.clone(), functions[arg](input, 0))
+    return result(*_extreme_along(input, dim, keepdim, ufunc, arg))
 
 
 @composite(numpy=(np.max, np.amax))
@@ -219,7 +234,7 @@ def max(input, dim=None, keepdim=False, *, other=None):
 
     Mirrors torch.max.
     """
-    return _extreme(input, dim, keepdim, other, amax, functions["maximum"], argmax, max_result)
+    return _extreme(input, dim, keepdim, other, amax, np.maximum, "argmax", max_result)
 
 
 @composite(numpy=(np.min, np.amin))
@@ -228,7 +243,7 @@ def min(input, dim=None, keepdim=False, *, other=None):
 
     Mirrors torch.min.
     """
-    return _extreme(input, dim, keepdim, other, amin, functions["minimum"], argmin, min_result)
+    return _extreme(input, dim, keepdim, other, amin, np.minimum, "argmin", min_result)
 
 
 @op(numpy=np.all, alone=True)

@@ -93,7 +93,7 @@ def reshape_as(input, other):
 def transpose(input, dim0, dim1):
     if input.ndim == 0:
         return input[...]
-    return np.swapaxes(input, axes(dim0, input.ndim)[0], axes(dim1, input.ndim)[0])
+    return input.swapaxes(dim0, dim1)
 
 
 transpose.derivatives(input=lambda grad, dim0, dim1: transpose(grad, dim0, dim1))
@@ -157,7 +157,7 @@ def unsqueeze(input, dim):
             f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got "
             f"{dim})"
         )
-    return np.expand_dims(input, dim)
+    return input[(slice(None),) * (dim % limit) + (None,)]
 
 
 unsqueeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
@@ -166,7 +166,7 @@ unsqueeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_sha
 @view_op(numpy=np.squeeze)
 def squeeze(input, dim=None):
     dims = [d for d in axes(dim, input.ndim) if input.shape[d] == 1] if dim != () else []
-    return np.squeeze(input, tuple(dims))
+    return input.squeeze(tuple(dims))
 
 
 squeeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
@@ -184,14 +184,16 @@ def expand(input, *shape):
     full = tuple(
         input.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape)
     )
-    for i, (n, m) in enumerate(zip(full[added:], input.shape, strict=True)):
-        if n != m and m != 1:
-            raise RuntimeError(
-                f"The expanded size of the tensor ({n}) must match the existing size ({m}) at "
-                f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  "
-                f"Tensor sizes: {list(input.shape)}"
-            )
-    out = np.broadcast_to(input, full)
+    try:
+        out = np.broadcast_to(input, full)
+    except ValueError:
+        pairs = zip(full[added:], input.shape, strict=True)
+        i, n, m = next((i, n, m) for i, (n, m) in enumerate(pairs) if m not in (n, 1))
+        raise RuntimeError(
+            f"The expanded size of the tensor ({n}) must match the existing size ({m}) at "
+            f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  Tensor sizes: "
+            f"{list(input.shape)}"
+        ) from None
     out.flags.writeable = input.flags.writeable  # where nothing was stretched, it can be changed
     return out
 
@@ -338,8 +340,11 @@ def _sections(extent: int, size_or_sections) -> list[int]:
 def split(tensor, split_size_or_sections, dim=0):
     dim = axes(dim, tensor.ndim)[0]
     sections = _sections(tensor.shape[dim], split_size_or_sections)
-    ends = np.cumsum(sections).tolist()
-    return [narrow(tensor, dim, end - n, n) for end, n in zip(ends, sections, strict=True)]
+    pieces, start = [], 0
+    for n in sections:
+        pieces.append(tensor[(slice(None),) * dim + (slice(start, start + n),)])
+        start += n
+    return pieces
 
 
 def _all_of(grads: list, shapes) -> list:

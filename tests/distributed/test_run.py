@@ -295,14 +295,12 @@ if os.environ["RANK"] == "0":
     for i in range(3):
         sys.stderr.write(f"\\r{i} of 3 done")
         time.sleep(0.1)
-    open(sys.argv[1] + ".hello", "w").close()
     while not os.path.exists(sys.argv[1]):
         time.sleep(0.01)
     sys.stderr.write("\\r3 of 3 done\\n")
 else:
     while not os.path.exists(sys.argv[1] + ".hello"):
         time.sleep(0.01)
-    time.sleep(0.2)
     print("hello", flush=True)
 """
     )
@@ -326,12 +324,16 @@ else:
                 written += os.read(ours, 1 << 16)
         assert text in written, written
 
-    read_until(b"\r\x1b[K[rank0] 2 of 3 done")  # before its newline
-    read_until(b"\r\x1b[K[rank1] hello\r\n\r\x1b[K[rank0]")  # taken away, and drawn again below
-    open(go_on, "w").close()
-    read_until(b"\r\x1b[K[rank0] 3 of 3 done\r\n")
-    assert process.wait(20) == 0
-    os.close(ours)
+    try:
+        read_until(b"\r\x1b[K[rank0] 2 of 3 done")  # before its newline
+        open(go_on + ".hello", "w").close()
+        read_until(b"\r\x1b[K[rank1] hello\r\n\r\x1b[K[rank0]")  # taken away, drawn again below
+        open(go_on, "w").close()
+        read_until(b"\r\x1b[K[rank0] 3 of 3 done\r\n")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        os.close(ours)
 
 
 # Failing
@@ -551,14 +553,13 @@ def nodes(path, port, *settings):
 
 
 def finish(launchers, timeout=20):
-    results = []
-    for process in launchers:
-        try:
-            out, err = process.communicate(timeout=timeout)
-        finally:
+    """Exit code, stdout and stderr of each."""
+    try:
+        results = [process.communicate(timeout=timeout) for process in launchers]
+    finally:
+        for process in launchers:
             process.kill()
-        results.append((process.returncode, out, err))
-    return results
+    return [(p.returncode, *result) for p, result in zip(launchers, results, strict=True)]
 
 
 def test_two_nodes_make_one_job(script):

@@ -348,6 +348,16 @@ def test_the_server_ends_with_its_store():
         socket.create_connection(("127.0.0.1", port))
 
 
+@pytest.mark.parametrize("keep", ["store", "builtins.store"])
+def test_a_store_that_is_never_closed_does_not_hold_up_the_exit(keep):
+    program = f"""
+import builtins
+from minitorch.distributed.store import TCPStore
+{keep} = TCPStore("127.0.0.1", 0, is_master=True)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=20).returncode == 0
+
+
 def test_master_waits_for_its_workers_and_counts_them():
     with pytest.raises(DistStoreError, match="only 1 of 3 clients"):
         TCPStore("127.0.0.1", 0, world_size=3, is_master=True, timeout=SHORT)

@@ -23,6 +23,7 @@ def test_pieces_run_in_different_threads(two_threads):
     parallel_for(2, lambda start, stop: meet.wait())
 
 
+@pytest.mark.timeout(20)  # a pool that waits for itself never ends
 def test_nested_ranges_are_not_split(two_threads):
     inner = parallel_for(2, lambda *_: len(parallel_for(100, lambda *piece: piece)))
     assert inner == [1, 1]
@@ -72,9 +73,12 @@ def test_a_forked_child_has_a_pool_of_its_own(two_threads):
     here, there = context.Pipe()
     child = context.Process(target=_child, args=(there,))
     child.start()
-    assert here.poll(10), "the child hangs"
-    assert here.recv() == [0, 1]
-    child.join()
+    try:
+        assert here.poll(10), "the child hangs"
+        assert here.recv() == [0, 1]
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_set_num_threads():

@@ -28,6 +28,7 @@ RECIPES = [
     ("trunc_normal_", (40, 30), {}),
     ("trunc_normal_", (40, 30), {"mean": 0.5, "std": 2.0, "a": -1.0, "b": 2.0}),
     ("trunc_normal_", (40, 30), {"std": 1.0, "a": 1.0, "b": 1.5}),  # few normals would fit
+    ("trunc_normal_", (40, 30), {"a": -0.5, "b": 0.55}),
     ("orthogonal_", (4, 6), {"gain": 2.0}),
     ("orthogonal_", (6, 2, 2), {}),
 ]
@@ -50,14 +51,20 @@ def test_numbers_are_pytorchs(name, shape, options, dtype):
     assert after.tolist() == expected_after.tolist()
 
 
-def test_a_generator_of_ones_own():
-    def make(T):
-        generator = T.Generator().manual_seed(5)
-        p = T.zeros(4, 4)
-        nn_of(T).init.kaiming_uniform_(p, generator=generator)
-        return p
+RANDOM = ["uniform_", "normal_", "trunc_normal_", "orthogonal_"]
+RANDOM += ["kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"]
 
-    assert_same(*make_both(make))
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_generator_of_ones_own(name):
+    def make(T):
+        p = T.zeros(5, 5)
+        getattr(nn_of(T).init, name)(p, generator=T.Generator().manual_seed(5))
+        return p, T.rand(2)
+
+    (got, after), (expected, expected_after) = make_both(make)
+    assert_same(got, expected, rtol=2e-5, atol=2e-6)
+    assert after.tolist() == expected_after.tolist()  # the default generator was left alone
 
 
 @pytest.mark.parametrize(

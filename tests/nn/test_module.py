@@ -272,6 +272,8 @@ def test_hooks(T):
     assert log == [("first", 3), ("before", 6), ("after", 7), ("look", 70)]
     handle.remove()
     assert layer(3) == 60
+    layer.register_forward_pre_hook(lambda module, args: (args[0] + 100,))
+    assert layer(3) == 1060
 
 
 def test_deepcopy_and_pickle_keep_sharing(T):
@@ -313,6 +315,15 @@ def test_parameter(T):
     copy = deepcopy(p)
     assert type(copy) is nn.Parameter
     assert copy.grad is None
+
+
+def test_a_change_of_the_data_is_noticed_through_the_parameter(T):
+    data = T.ones(2)
+    p = nn_of(T).Parameter(data)
+    y = (p * p).sum()
+    data.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
 
 
 def test_a_dropped_model_frees_its_memory_at_once(T):

@@ -76,6 +76,10 @@ def test_assign_takes_the_tensors_themselves(T):
     assert m.heads.a.weight.requires_grad
     assert not m.scale.requires_grad
     assert m.steps is state["steps"]
+    other = model(T)
+    m.load_state_dict(other.state_dict(keep_vars=True), assign=True)
+    assert m.scale is other.scale
+    assert not m.scale.requires_grad  # as the module's own was
 
 
 def spoiled(T):

@@ -244,6 +244,8 @@ expr("zero_", lambda T, x: x.clone().zero_(), real(3, 4))
 # Layers
 op("F.linear", real(5, 3), real(2, 3), real(2))
 op("F.linear: no bias", real(4, 5, 3), real(2, 3))
+op("F.linear: vectors", real(3), real(2, 3), real(2))
+op("F.linear: to one", real(4, 3), real(3))
 op("F.conv1d", real(2, 4, 7), real(6, 2, 3), real(6), stride=2, padding=1, groups=2)
 op("F.conv2d", real(2, 3, 5, 6), real(4, 3, 3, 3), real(4))
 op("F.conv2d: options", real(2, 4, 7, 6), real(2, 2, 3, 2), None, (2, 1), (1, 2), (1, 2), 2)

@@ -88,7 +88,7 @@ def test_other_dtypes(row, dtype):
     assert_all_same(ours.outputs, theirs.outputs, f"output for {dtype}")
 
 
-def all_ops() -> dict[Op, str]:
+def every_op() -> dict[Op, str]:
     """Every op with derivatives, by walking over the modules of ops/."""
     found = {}
     for module in pkgutil.iter_modules(minitorch.ops.__path__):
@@ -106,7 +106,7 @@ def test_every_op_with_derivatives_is_in_the_table(monkeypatch):
     monkeypatch.setattr(Op, "record", lambda self, *args: (seen.add(self), record(self, *args))[1])
     for row in ROWS:
         run(minitorch, row, row.forms()[0], "float64", order=3)
-    assert sorted(name for op, name in all_ops().items() if op not in seen) == []
+    assert sorted(name for op, name in every_op().items() if op not in seen) == []
 
 
 def test_every_function_is_in_the_table():

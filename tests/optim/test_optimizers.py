@@ -193,8 +193,12 @@ def test_loading_copies_and_casts(T):
     assert b.state[q]["step"].dtype == T.float32
     assert b.state[q]["step"].item() == 1.0
     if T is minitorch:  # PyTorch shares the step count, and all that needs no cast
+        c = OPTIM[T].Adam([NN[T].Parameter(T.zeros(2, dtype=T.float64))])
+        c.load_state_dict(a.state_dict())
+        before = c.state_dict()["state"][0]["exp_avg"].tolist()
         a.step()
         assert b.state[q]["step"].item() == 1.0
+        assert c.state_dict()["state"][0]["exp_avg"].tolist() == before
 
 
 def test_loading_an_old_state(T):

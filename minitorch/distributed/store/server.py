@@ -150,8 +150,9 @@ class StoreServer:
         _servers.pop(self.port, None)
         with contextlib.suppress(OSError):
             self._closing.send(b"x")
+        # Not for ever: while the interpreter shuts down, daemon threads no longer run.
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(1.0)
 
     def _serve(self) -> None:
         try:

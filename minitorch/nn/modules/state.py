@@ -97,7 +97,7 @@ class Stateful:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        metadata = getattr(state_dict, "_metadata", {})
+        metadata = getattr(state_dict, "_metadata", None) or {}
         missing: list[str] = []
         unexpected: list[str] = []
         errors: list[str] = []
