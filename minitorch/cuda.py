@@ -1,4 +1,4 @@
-"""torch.cuda, for scripts that ask whether there is a GPU: there is none that minitorch can use yet.
+"""torch.cuda, for scripts that ask whether there is a GPU: there is none that can be used yet.
 
 PyTorch: torch/cuda/__init__.py.
 """

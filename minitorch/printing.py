@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def set_printoptions(
     """
     if profile is not None and profile not in _PROFILES:
         raise ValueError(f"unknown profile {profile!r}: expected one of {', '.join(_PROFILES)}")
-    changes = dict(_PROFILES[profile]) if profile else {}
+    changes: dict[str, Any] = dict(_PROFILES[profile]) if profile else {}
     given = {"precision": precision, "threshold": threshold}
     given |= {"edgeitems": edgeitems, "linewidth": linewidth}
     changes |= {name: value for name, value in given.items() if value is not None}
@@ -192,7 +193,8 @@ def _float_cells(flat: np.ndarray) -> tuple[list[str], int]:
     """
     says = np.isfinite(flat) & (flat != 0)
     deciding = flat[says]
-    whole, scientific = True, False
+    whole = True
+    scientific: bool | None = False
     if deciding.size:
         whole = bool((deciding == np.floor(deciding)).all())
         scientific = _options.sci_mode

@@ -82,13 +82,19 @@ def test_conversion_to_python(T):
     assert (int(T.tensor(2.7)), float(T.tensor(3)), bool(T.tensor([0.0]))) == (2, 3.0, False)
     assert [10, 20, 30][T.tensor(1)] == 20 and list(range(T.tensor(3))) == [0, 1, 2]
     assert f"{T.tensor(1.25):.1f}" == "1.2" and T.tensor([[1, 2]]).tolist() == [[1, 2]]
-    with pytest.raises(RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"):
+    with pytest.raises(
+        RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"
+    ):
         T.tensor([1, 2]).item()
-    with pytest.raises(RuntimeError, match="Boolean value of Tensor with more than one value is ambig"):
+    with pytest.raises(
+        RuntimeError, match="Boolean value of Tensor with more than one value is ambig"
+    ):
         bool(T.tensor([1, 2]))
     with pytest.raises(RuntimeError, match="Boolean value of Tensor with no values is ambiguous"):
         bool(T.tensor([]))
-    with pytest.raises(TypeError, match="only integer tensors of a single element can be converted"):
+    with pytest.raises(
+        TypeError, match="only integer tensors of a single element can be converted"
+    ):
         [1, 2][T.tensor(0.5)]
 
 

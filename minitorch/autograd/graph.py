@@ -241,4 +241,3 @@ def add_hook(owner: Any, attribute: str, hook, last=False) -> Handle:
     key = math.inf if last else next(_hook_keys)
     hooks[key] = hook
     return Handle(hooks, key)
-

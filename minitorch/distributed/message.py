@@ -32,6 +32,8 @@ DTYPES: list[str] = (
     "float16 bfloat16 float32 float64 complex64 complex128"
 ).split()
 
+_OP_CODES = {op: code for code, op in enumerate(OPS)}
+_DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 _LAYOUT = struct.Struct("<BBBBIqqi4x")
 HEADER_BYTES = _LAYOUT.size
 _NONE = 255
@@ -56,9 +58,9 @@ class Fingerprint(NamedTuple):
         """The header's bytes."""
         return _LAYOUT.pack(
             kind,
-            OPS.index(self.op),
+            _OP_CODES[self.op],
             _NONE if self.reduce_op is None else self.reduce_op.value,
-            DTYPES.index(self.dtype),
+            _DTYPE_CODES[self.dtype],
             self.group,
             self.number,
             self.elements,

@@ -50,7 +50,8 @@ class Operation:
         self.awaited = ANY
         self.done = False
         self.error: DistError | None = None
-        self.finished = threading.Event()
+        self._unfinished = threading.Lock()  # held until it is done; cheaper than an Event
+        self._unfinished.acquire()
         self._transport = transport
         self.steps = algorithm(self)
 
@@ -81,4 +82,9 @@ class Operation:
     def finish(self, error: DistError | None = None) -> None:
         self.error = error
         self.done = True
-        self.finished.set()
+        self._unfinished.release()
+
+    def join(self) -> None:
+        """Sleep until another thread finishes it."""
+        with self._unfinished:
+            pass

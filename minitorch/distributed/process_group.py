@@ -7,6 +7,7 @@ within the group, and starts every operation at once: what it returns is a `Work
 PyTorch: torch/csrc/distributed/c10d/{ProcessGroup,Backend,Work}.hpp.
 """
 
+import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -261,9 +262,7 @@ class ZmqProcessGroup(ProcessGroup):
     ) -> Work:
         if self._destroyed:
             raise DistBackendError(f"{op}: the process group has been destroyed")
-        dtype = array.dtype.name
-        if dtype not in DTYPES:
-            raise TypeError(f"{op} cannot send dtype {dtype}; it can send {', '.join(DTYPES)}")
+        dtype = _dtype_name(array.dtype)
         number = next(self._calls) if tag is None else -1 - tag
         call = Fingerprint(op, self._number, number, dtype, array.size, reduce_op, root)
         operation = Operation(
@@ -281,6 +280,13 @@ class ZmqProcessGroup(ProcessGroup):
         else:
             self._progress.run(operation)
         return ZmqWork(operation, self._progress)
+
+
+@functools.cache
+def _dtype_name(dtype: np.dtype) -> str:
+    if dtype.name not in DTYPES:
+        raise TypeError(f"cannot send dtype {dtype.name}; these can be sent: {', '.join(DTYPES)}")
+    return dtype.name
 
 
 def _gather(link: Link, gathered: np.ndarray, array: np.ndarray) -> Steps:

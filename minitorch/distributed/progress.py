@@ -78,7 +78,8 @@ class Progress:
             self._call_background()
         else:
             self.transport.wake()
-        operation.finished.wait()
+        if not operation.done:
+            operation.join()
 
     def close(self) -> None:
         """Say goodbye to every rank and close the connections; what is in flight fails."""
@@ -132,7 +133,7 @@ class Progress:
                 if until.done if until is not None else not self._active:
                     return
                 for peer in self.transport.wait(self._awaited_peers(), self._next_check - now):
-                    self._receive(peer)
+                    self._receive(peer)  # one message: the operation may be done with it
         except BaseException as error:
             self._watch.fail(DistBackendError, f"rank {self.rank} failed: {error!r}")
             self._give_up()
@@ -143,7 +144,8 @@ class Progress:
         lost = set(self.transport.check_connections())
         # Only now, so that the last words of those that are lost are among the messages.
         for peer in self.transport.peers:
-            self._receive(peer)
+            while self._receive(peer):
+                pass
         self._watch.inspect(self._active, lost, now)
         self._give_up()
 
@@ -191,30 +193,37 @@ class Progress:
                 return peer, header, payload
         return None
 
-    def _receive(self, peer: int) -> None:
-        """Hand a peer's messages to the operations that wait for them, or keep them."""
-        for header, payload in self.transport.receive(peer):
-            if header[0] != Kind.DATA:
-                self._watch.hear(peer, header, payload, self._active)
-                continue
-            lane = lane_of(header)
-            for key in ((peer, lane), (ANY, lane)):
-                if queue := self._waiting.get(key):
-                    operation = queue.popleft()
-                    if not queue:
-                        del self._waiting[key]
-                    message = self._open(operation, peer, header, payload)
-                    if message is not None:
-                        self._advance(operation, message)
-                    break
-            else:
-                self._arrived.setdefault((peer, lane), deque()).append((header, payload))
-        self._give_up()
+    def _receive(self, peer: int) -> bool:
+        """Hand a peer's next message to the operation that waits for it, or keep it until one does.
+
+        Returns False if there is none.
+        """
+        message = self.transport.receive(peer)
+        if message is None:
+            return False
+        header, payload = message
+        if header[0] != Kind.DATA:
+            self._watch.hear(peer, header, payload, self._active)
+            self._give_up()
+            return True
+        lane = lane_of(header)
+        for key in ((peer, lane), (ANY, lane)):
+            if queue := self._waiting.get(key):
+                operation = queue.popleft()
+                if not queue:
+                    del self._waiting[key]
+                array = self._open(operation, peer, header, payload)
+                if array is not None:
+                    self._advance(operation, array)
+                return True
+        self._arrived.setdefault((peer, lane), deque()).append(message)
+        return True
 
     def _open(self, operation: Operation, peer: int, header, payload) -> np.ndarray | None:
         """A message's array, once its header shows that both ranks mean the same call."""
         if header != operation.header:
             self._watch.mismatch(operation, peer, header)
+            self._give_up()
             return None
         operation.source = operation.members.index(peer)
         if not payload.nbytes:

@@ -27,7 +27,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class Transport:
     def send(self, peer: int, header: bytes, payload: np.ndarray | None = None) -> None:
         """Queue a message to a peer. One to a peer that is gone is dropped: `lost` will say so."""
         connection = self._outbound[peer]
-        with contextlib.suppress(zmq.Again):
+        try:
             if payload is None:
                 connection.send(header, zmq.NOBLOCK)
             elif payload.nbytes < SINGLE_FRAME_BYTES:
@@ -86,20 +86,20 @@ class Transport:
             else:
                 connection.send(header, zmq.NOBLOCK | zmq.SNDMORE)
                 connection.send(payload.view(np.uint8), zmq.NOBLOCK)
+        except zmq.Again:
+            return
 
-    def receive(self, peer: int) -> Iterator[Received]:
-        """The messages from a peer that have arrived, without waiting."""
+    def receive(self, peer: int) -> Received | None:
+        """The next message from a peer, or None if none is there."""
         connection = self._inbound[peer]
-        while True:
-            try:
-                frame = connection.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            data = frame.buffer
-            if frame.more:
-                yield data, connection.recv(copy=False).buffer
-            else:
-                yield data[:HEADER_BYTES], data[HEADER_BYTES:]
+        try:
+            frame = connection.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        data = frame.buffer
+        if frame.more:
+            return data, connection.recv(copy=False).buffer
+        return data[:HEADER_BYTES], data[HEADER_BYTES:]
 
     def wait(self, peers: Collection[int], seconds: float) -> list[int]:
         """Sleep until one of `peers` has sent something, `wake` is called, or the time is over.

@@ -94,9 +94,7 @@ def init_process_group(
         if world_size <= 0:
             raise ValueError("world_size must be positive if using store")
         if not 0 <= rank < world_size:
-            raise ValueError(
-                f"rank must be from 0 to {world_size - 1} if using store, not {rank}"
-            )
+            raise ValueError(f"rank must be from 0 to {world_size - 1} if using store, not {rank}")
         store = PrefixStore(f"group {_generation}", store)
         sign_in(store, str(store), rank, world_size, timeout)
     _generation += 1

@@ -94,6 +94,8 @@ def pow(input, exponent):
     if isinstance(exponent, (int, float)):
         if exponent == 2:  # the common powers, quicker and as exact
             return np.multiply(input, input)
+        if exponent == 3:
+            return np.multiply(input, input) * input
         if exponent == 0.5:
             return np.sqrt(input)
     if not isinstance(exponent, float) and np.asarray(input).dtype.kind in "iu":
@@ -291,7 +293,9 @@ tanh.derivatives(input=lambda grad, out: grad * (1 - out * out))
 @elementwise(floating=True)
 def sigmoid(input):
     # exp of a large positive number overflows to inf, and 1 / inf is the 0 that is wanted.
-    return np.reciprocal(1 + np.exp(-input))
+    out = np.exp(-input)
+    out += 1
+    return np.reciprocal(out)
 
 
 sigmoid.derivatives(input=lambda grad, out: grad * (out * (1 - out)))
@@ -305,9 +309,19 @@ def erf(input):
 erf.derivatives(input=lambda grad, input: grad * (np.exp(-input * input) * 1.1283791670955126))
 
 
+def _between(input, low=None, high=None):
+    """`input`, kept from falling below `low` and from rising above `high`."""
+    if input.size > 4096 and input.dtype.kind == "f":
+        # Four times as quick as maximum and minimum with a number, but slow to call.
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        return np.clip(input, low, high)
+    out = input if low is None else np.maximum(input, low)
+    return out if high is None else np.minimum(out, high)
+
+
 @elementwise
 def relu(input):
-    return np.maximum(input, 0)
+    return _between(input, 0)
 
 
 relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
@@ -457,8 +471,7 @@ minimum.derivatives(
 def clamp(input, min=None, max=None):
     if min is None and max is None:
         raise ValueError("clamp: at least one of 'min' or 'max' must not be None")
-    out = input if min is None else np.maximum(input, min)
-    return out if max is None else np.minimum(out, max)
+    return _between(input, min, max)
 
 
 def _inside(input, min, max):

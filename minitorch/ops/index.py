@@ -60,7 +60,8 @@ def _apart(index: tuple) -> tuple[tuple, tuple]:
     """
     if not any(type(i) is int for i in index):
         return (), index
-    first, second = [], []
+    first: list = []
+    second: list = []
     for i in index:
         if isinstance(i, np.ndarray):
             first += [slice(None)] * (i.ndim if i.dtype == bool else 1)

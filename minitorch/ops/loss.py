@@ -173,7 +173,7 @@ def _soft_cross_entropy(log_p, target, weight, dim, reduction, label_smoothing):
 
 def _pointwise(name: str, meaning: str, formula):
     def loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
-        terms = formula(*functions["broadcast_tensors"](input, target))
+        terms = formula(input, target)
         if weight is not None:
             terms = terms * weight
         return _reduced(terms, reduction_of(reduction, size_average, reduce))

@@ -34,27 +34,30 @@ def fused(kernel, composition):
 
 @op(method=False)
 def linear(input, weight, bias=None):
-    """input @ weight.T + bias: (..., in) -> (..., out). weight: (out, in), bias: (out).
+    """input @ weight.T + bias: (..., in) -> (..., out). weight: (out, in) or (in,), bias: (out,).
 
     Mirrors torch.nn.functional.linear.
     """
     out = matmul(input, weight.T)
     if bias is not None:
-        out += bias
+        out = np.add(out, bias, out=out) if out.ndim else out + bias
     return out
 
 
-def _linear_by_input(grad, weight):  # (..., out) @ (out, in) -> (..., in)
-    return np.matmul(grad, weight) if weight.ndim > 1 else np.expand_dims(grad, -1) * weight
+def _linear_by_weight(grad, input, weight_shape):
+    if len(weight_shape) == 1:
+        return np.expand_dims(grad, -1) * input
+    rows = np.reshape(grad, (-1, weight_shape[0]))  # (n, out).T @ (n, in) -> (out, in)
+    return np.matmul(np.swapaxes(rows, 0, 1), np.reshape(input, (-1, weight_shape[1])))
 
 
-def _linear_by_weight(grad, input, weight_shape):  # (out, rows) @ (rows, in) -> (out, in)
-    columns = np.reshape(grad, (-1, weight_shape[0] if len(weight_shape) > 1 else 1))
-    rows = np.reshape(input, (-1, weight_shape[-1]))
-    return np.reshape(np.matmul(np.swapaxes(columns, 0, 1), rows), weight_shape)
-
-
-linear.derivatives(input=_linear_by_input, weight=_linear_by_weight, bias=lambda grad: grad)
+linear.derivatives(
+    input=lambda grad, weight: (
+        np.matmul(grad, weight) if len(weight.shape) > 1 else np.expand_dims(grad, -1) * weight
+    ),
+    weight=_linear_by_weight,
+    bias=lambda grad: grad,
+)
 
 
 @op(method=False, function=False)
@@ -244,7 +247,7 @@ def _dim(dim, ndim: int) -> int:
     return axes(dim, ndim)[0] if ndim else 0
 
 
-@op(function=False, method=False)
+@op(function=False, method=False, alone=True)
 def _softmax(input, dim):
     return kernels.softmax_forward(input, _dim(dim, input.ndim))
 
@@ -262,7 +265,7 @@ _softmax_backward = fused(
 _softmax.derivatives(input=lambda grad, out, dim: _softmax_backward(grad, out, dim))
 
 
-@op(function=False, method=False)
+@op(function=False, method=False, alone=True)
 def _log_softmax(input, dim):
     return kernels.log_softmax_forward(input, _dim(dim, input.ndim))
 
@@ -402,7 +405,7 @@ def embedding(
 # Activations with kernels
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, alone=True)
 def _gelu(input, approximate):
     return kernels.gelu_forward(input, approximate)
 
@@ -435,16 +438,20 @@ def gelu(input, *, approximate="none"):
     return _gelu(input, approximate)
 
 
+def _result(input, result, inplace: bool):
+    return input.copy_(result) if inplace else result
+
+
 @composite(method=False)
 def silu(input, inplace=False):
     """input * sigmoid(input). Mirrors torch.nn.functional.silu."""
-    return input * functions["sigmoid"](input)
+    return _result(input, input * functions["sigmoid"](input), inplace)
 
 
 @composite(method=False)
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """input, times `negative_slope` where it is below 0. Mirrors torch.nn.functional.leaky_relu."""
-    return functions["where"](input > 0, input, input * negative_slope)
+    return _result(input, functions["where"](input > 0, input, input * negative_slope), inplace)
 
 
 @composite(method=False)

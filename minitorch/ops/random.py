@@ -36,7 +36,7 @@ def _source(generator) -> random.Generator:
 
 
 @composite(method=False)
-def get_rng_state() -> Tensor:
+def get_rng_state():
     """The default generator's state, a uint8 tensor. Mirrors torch.get_rng_state."""
     return random.default_generator.get_state()
 

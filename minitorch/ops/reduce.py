@@ -15,8 +15,8 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor
 from .declare import composite, elementwise, functions, op
-from .op import zeros
 from .dims import axes
+from .op import zeros
 
 
 def _spread(grad, shape, dim, keepdim):

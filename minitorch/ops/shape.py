@@ -108,7 +108,7 @@ def permute(input, *dims):
             f"length of the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not "
             f"equal to len(dims) = {len(dims)}"
         )
-    return np.transpose(input, axes(dims, input.ndim) if dims else ())
+    return input.transpose(dims)
 
 
 permute.derivatives(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class Generator:
         self.device = devices.check(device)
         self._lock = threading.Lock()
         self._engine = np.random.MT19937(0)
+        self._spare_normal: float | None = None
         self.manual_seed(DEFAULT_SEED)
 
     def manual_seed(self, seed: int) -> Generator:
@@ -154,7 +156,8 @@ class Generator:
         With an odd n the second one waits in the generator for the next call.
         """
         with self._lock:
-            ready = [] if self._spare_normal is None else [self._spare_normal]
+            made: Any
+            ready: list[float] = [] if self._spare_normal is None else [self._spare_normal]
             uniforms = self.doubles(max(0, n - len(ready) + 1) // 2 * 2)
             if n < 64:  # the C library one by one: for a few values quicker, and PyTorch's bits
                 pairs = zip(uniforms[0::2].tolist(), uniforms[1::2].tolist(), strict=True)

@@ -75,7 +75,9 @@ def test_post_accumulate_grad_hooks(T):
     (x * 2).sum().backward()
     assert len(seen) == 2
     T.autograd.grad((x * 2).sum(), x)
-    with pytest.raises(RuntimeError, match="post accumulate grad hooks cannot be registered on non"):
+    with pytest.raises(
+        RuntimeError, match="post accumulate grad hooks cannot be registered on non"
+    ):
         (x * 2).register_post_accumulate_grad_hook(print)
 
 
@@ -103,7 +105,9 @@ def test_retain_grad(T):
     assert y.grad.item() == 12
     (y * y).sum().backward()
     assert y.grad.item() == 24
-    with pytest.raises(RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"):
+    with pytest.raises(
+        RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"
+    ):
         T.ones(1).retain_grad()
 
 
@@ -123,7 +127,9 @@ def test_grad_of_a_computed_tensor_warns(T):
 
 
 def test_hooks_need_a_gradient(T):
-    with pytest.raises(RuntimeError, match="cannot register a hook on a tensor that doesn't require"):
+    with pytest.raises(
+        RuntimeError, match="cannot register a hook on a tensor that doesn't require"
+    ):
         T.ones(1).register_hook(print)
 
 

@@ -32,7 +32,9 @@ def test_the_message_names_the_versions(T):
     out = a * a
     a.mul_(2)
     a.mul_(2)
-    with pytest.raises(RuntimeError, match=r"FloatTensor \[2\]\].*is at version 2; expected version 0"):
+    with pytest.raises(
+        RuntimeError, match=r"FloatTensor \[2\]\].*is at version 2; expected version 0"
+    ):
         out.sum().backward()
 
 

@@ -301,7 +301,9 @@ if os.environ["RANK"] == "0":
 else:
     while not os.path.exists(sys.argv[1] + ".hello"):
         time.sleep(0.01)
-    print("hello", flush=True)
+    sys.stdout.write("hel")  # takes the bar's place until the line is finished
+    time.sleep(0.2)
+    sys.stdout.write("lo\\n")
 """
     )
     go_on = path + ".go"

@@ -111,7 +111,9 @@ def numbers(spec: Spec, seed: str) -> np.ndarray:
         return rng.integers(int(spec.low), int(spec.high), spec.shape)
     count = int(np.prod(spec.shape))
     values = np.linspace(spec.low, spec.high, 8 * count + 9)[4:-4]
-    off_grid = values[np.abs(values - np.round(values)) > (spec.high - spec.low) / (16 * count + 99)]
+    off_grid = values[
+        np.abs(values - np.round(values)) > (spec.high - spec.low) / (16 * count + 99)
+    ]
     return rng.choice(off_grid, count, replace=False).reshape(spec.shape)
 
 
@@ -184,9 +186,7 @@ def run(T, row: Row, form: str, dtype: str, layout="contiguous", order=1) -> Out
     seeds = cotangents_of(T, traced, row.label + " second")
     for s in seeds:
         s.requires_grad_(order > 2)
-    second = T.autograd.grad(
-        traced, wanted, seeds, create_graph=order > 2, materialize_grads=True
-    )
+    second = T.autograd.grad(traced, wanted, seeds, create_graph=order > 2, materialize_grads=True)
     return Outcome(outputs, list(first), list(second))
 
 

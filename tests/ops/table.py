@@ -51,7 +51,9 @@ def boolean(*shape) -> Spec:
 elementwise("add", real(3, 4), real(4))
 elementwise("add: alpha", real(3, 4), real(3, 1), alpha=2).without("bool")
 elementwise("sub", real(3, 4), real(4))
-elementwise("sub: alpha", real(3, 4), real(3, 1), alpha=0.5).without("bfloat16")  # 0.5 * bfloat16 is float32 in NumPy
+elementwise("sub: alpha", real(3, 4), real(3, 1), alpha=0.5).without(
+    "bfloat16"
+)  # 0.5 * bfloat16 is float32 in NumPy
 elementwise("mul", real(3, 4), real(3, 1))
 elementwise("div", real(3, 4), positive(4))
 op("div: trunc", real(3, 4), positive(4), rounding_mode="trunc")
@@ -209,7 +211,13 @@ expr("getitem: slices", lambda T, x: x[1:, ::2], real(3, 4))
 expr("getitem: None and ...", lambda T, x: x[..., None, 1], real(2, 3, 4))
 expr("getitem: list", lambda T, x: x[[0, 2, 0]], real(3, 4))
 expr("getitem: tensor", lambda T, x, i: x[i], real(3, 4), integers(2, 2, high=3))
-expr("getitem: two tensors", lambda T, x, i, j: x[i, j], real(3, 4), integers(5, high=3), integers(5, high=4))
+expr(
+    "getitem: two tensors",
+    lambda T, x, i, j: x[i, j],
+    real(3, 4),
+    integers(5, high=3),
+    integers(5, high=4),
+)
 expr("getitem: mixed", lambda T, x, i: x[:, i, 1:], real(2, 3, 4), integers(4, high=3))
 expr("getitem: mask", lambda T, x, m: x[m], real(3, 4), boolean(3, 4))
 expr("getitem: row mask", lambda T, x, m: x[m], real(3, 4), boolean(3))
@@ -270,7 +278,13 @@ op("F.gelu: tanh", real(3, 4), approximate="tanh")
 op("F.silu", real(3, 4))
 op("F.leaky_relu", real(3, 4), 0.1)
 op("F.scaled_dot_product_attention", real(2, 3, 4), real(2, 5, 4), real(2, 5, 6))
-op("F.scaled_dot_product_attention: causal", real(2, 3, 4), real(2, 3, 4), real(2, 3, 4), is_causal=True)
+op(
+    "F.scaled_dot_product_attention: causal",
+    real(2, 3, 4),
+    real(2, 3, 4),
+    real(2, 3, 4),
+    is_causal=True,
+)
 op("F.scaled_dot_product_attention: mask", real(2, 3, 4), real(2, 5, 4), real(2, 5, 6), real(3, 5))
 
 # Losses

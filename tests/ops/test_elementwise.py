@@ -105,7 +105,9 @@ def test_ties_of_two_arguments():
         for T in (minitorch, torch):
             x = T.tensor([1.0, 2.0, float("nan")], requires_grad=True)
             y = T.tensor([1.0, 1.0, 1.0], requires_grad=True)
-            grads.append([g.tolist() for g in T.autograd.grad(getattr(T, name)(x, y).sum(), [x, y])])
+            grads.append(
+                [g.tolist() for g in T.autograd.grad(getattr(T, name)(x, y).sum(), [x, y])]
+            )
         np.testing.assert_array_equal(*grads)
 
 

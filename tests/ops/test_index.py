@@ -39,7 +39,9 @@ def indices(draw, shape):
             parts.append(np.resize(np.array(flat), arrays))
         elif kind == "mask" and arrays is None:
             arrays = ()
-            parts.append(np.array(draw(st.lists(st.booleans(), min_size=extent, max_size=extent)), bool))
+            parts.append(
+                np.array(draw(st.lists(st.booleans(), min_size=extent, max_size=extent)), bool)
+            )
         else:
             continue
         rest.pop(0)

@@ -47,9 +47,13 @@ def test_second_derivatives(row, form):
     ours, theirs = both(row, form, "float64", order=2)
     assert_all_same(ours.first, theirs.first, "gradient")
     if not theirs.second and ours.second:  # zeros that are still recorded are no error
-        theirs = theirs._replace(second=[torch.zeros(o.shape, dtype=torch.float64) for o in ours.second])
+        theirs = theirs._replace(
+            second=[torch.zeros(o.shape, dtype=torch.float64) for o in ours.second]
+        )
     if theirs.second and not ours.second:
-        ours = ours._replace(second=[minitorch.zeros(o.shape, dtype=minitorch.float64) for o in theirs.second])
+        ours = ours._replace(
+            second=[minitorch.zeros(o.shape, dtype=minitorch.float64) for o in theirs.second]
+        )
     assert_all_same(ours.second, theirs.second, "second derivative")
 
 

@@ -115,13 +115,17 @@ class Output:
         shown = self._shown
         self._show(None)
         _write(stream.target, stream.prefix + line + b"\n")
-        if shown is not stream:
-            self._show(shown)
+        self._show(self._unfinished() if shown is stream else shown)
+
+    def _unfinished(self) -> Stream | None:
+        """Somebody whose begun line could be on the terminal."""
+        streams = [key.data for key in self._selector.get_map().values()]
+        return next((s for s in streams if self._terminal[s.target] and s.begun.strip()), None)
 
     def _finish(self, stream: Stream) -> None:
         if stream.begun.strip():
-            self._print(stream, stream.begun)
-            stream.begun = b""
+            line, stream.begun = stream.begun, b""
+            self._print(stream, line)
         self._selector.unregister(stream.pipe)
         stream.pipe.close()
 

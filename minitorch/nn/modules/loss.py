@@ -12,9 +12,9 @@ from .module import Module
 class _Loss(Module):
     def __init__(self, size_average=None, reduce=None, reduction="mean"):
         super().__init__()
-        self.reduction = (
-            reduction if size_average is reduce is None else reduction_of("", size_average, reduce)
-        )
+        if size_average is not None or reduce is not None:
+            reduction = reduction_of(reduction, size_average, reduce)
+        self.reduction = reduction
 
 
 class _WeightedLoss(_Loss):

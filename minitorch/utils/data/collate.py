@@ -47,10 +47,10 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
     if isinstance(sample, Sequence):
         if any(len(item) != len(sample) for item in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        fields = [
+        columns = [
             collate(field, collate_fn_map=collate_fn_map) for field in zip(*batch, strict=True)
         ]
-        return _like_sequence(sample, fields)
+        return _like_sequence(sample, columns)
     raise TypeError(_unsupported(type(sample)))
 
 
@@ -77,7 +77,7 @@ def _like_mapping(original, fields: dict):
             clone = copy.copy(original)
             clone.update(fields)
             return clone
-        return type(original)(fields)  # type: ignore[call-arg]
+        return type(original)(fields)
     except TypeError:
         return fields
 
@@ -92,7 +92,7 @@ def _like_sequence(original, fields: list):
             for i, field in enumerate(fields):
                 clone[i] = field
             return clone
-        return type(original)(fields)  # type: ignore[call-arg]
+        return type(original)(fields)
     except TypeError:  # such as range
         return fields
 

@@ -196,27 +196,27 @@ def random_split(
     turn. Raises ValueError unless the lengths sum to len(dataset).
     """
     n = len(dataset)  # type: ignore[arg-type]
-    lengths = list(lengths)
-    if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
-        for i, fraction in enumerate(lengths):
+    parts: list = list(lengths)
+    if math.isclose(sum(parts), 1) and sum(parts) <= 1:
+        for i, fraction in enumerate(parts):
             if not 0 <= fraction <= 1:
                 raise ValueError(f"Fraction at index {i} is not between 0 and 1")
-        lengths = [math.floor(n * fraction) for fraction in lengths]
-        for i in range(n - sum(lengths)):
-            lengths[i % len(lengths)] += 1
-        for i, length in enumerate(lengths):
+        parts = [math.floor(n * fraction) for fraction in parts]
+        for i in range(n - sum(parts)):
+            parts[i % len(parts)] += 1
+        for i, length in enumerate(parts):
             if length == 0:
                 warnings.warn(
                     f"Length of split at index {i} is 0. This might result in an empty dataset.",
                     stacklevel=2,
                 )
-    if sum(lengths) != n:
+    if sum(parts) != n:
         raise ValueError(
-            "Sum of input lengths does not equal the length of the input dataset!"
-            f" The lengths {lengths} sum to {sum(lengths)}, the dataset has {n} items."
+            "Sum of input parts does not equal the length of the input dataset!"
+            f" The parts {parts} sum to {sum(parts)}, the dataset has {n} items."
         )
     order = iter(random.randperm(generator or random.default_generator, n).tolist())
-    return [Subset(dataset, list(itertools.islice(order, int(length)))) for length in lengths]
+    return [Subset(dataset, list(itertools.islice(order, int(length)))) for length in parts]
 
 
 def get_items(dataset, indices: list) -> Any:
