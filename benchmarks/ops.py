@@ -4,8 +4,8 @@
     python benchmarks/ops.py --sizes 10 --only add mul --rounds 21
 
 Both packages run in turn in one process, round by round, so that what else the machine does falls
-on both; each number is the median over the rounds. One thread each, unless --threads says otherwise:
-with more, the thread pools of PyTorch and of NumPy's BLAS get in each other's way.
+on both; each number is the median over the rounds. One thread each, unless --threads says
+otherwise: with more, the thread pools of PyTorch and of NumPy's BLAS get in each other's way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import NamedTuple
-
 
 SLICE = 0.0005  # seconds of one measurement: short, so that few of them are interrupted
 
@@ -211,8 +210,8 @@ def main() -> None:
             share = sum(r <= 1 for r in found) / len(found)
             near = sum(r <= 1.2 for r in found) / len(found)
             print(
-                f"{what}: at most PyTorch's time in {share:.0%} of {len(found)} operations, at most "
-                f"1.2 times in {near:.0%}; median ratio {statistics.median(found):.2f}"
+                f"{what}: at most PyTorch's time in {share:.0%} of {len(found)} operations, at "
+                f"most 1.2 times in {near:.0%}; median ratio {statistics.median(found):.2f}"
             )
 
 

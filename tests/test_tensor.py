@@ -1,4 +1,4 @@
-"""The tensor as an object: how it is made, asked, converted, copied, compared and shared with NumPy."""
+"""The tensor as an object: made, asked, converted, copied, compared, and shared with NumPy."""
 
 import copy
 import pickle
@@ -21,7 +21,7 @@ def test_creation(T):
     assert T.tensor(np.arange(3, dtype=np.int32)).dtype is T.int32
     assert T.tensor([T.tensor(1.5), T.tensor(2.5)]).tolist() == [1.5, 2.5]
     assert T.tensor([1, 2], dtype=T.float16).dtype is T.float16
-    with pytest.raises(ValueError, match="expected sequence of length|same length"):
+    with pytest.raises(ValueError, match=r"expected sequence of length|same length"):
         T.tensor([[1, 2], [3]])
     with pytest.raises(ValueError, match="too many dimensions 'str'"):
         T.tensor(["a"])
@@ -82,19 +82,13 @@ def test_conversion_to_python(T):
     assert (int(T.tensor(2.7)), float(T.tensor(3)), bool(T.tensor([0.0]))) == (2, 3.0, False)
     assert [10, 20, 30][T.tensor(1)] == 20 and list(range(T.tensor(3))) == [0, 1, 2]
     assert f"{T.tensor(1.25):.1f}" == "1.2" and T.tensor([[1, 2]]).tolist() == [[1, 2]]
-    with pytest.raises(
-        RuntimeError, match="a Tensor with 2 elements cannot be converted to Scalar"
-    ):
+    with pytest.raises(RuntimeError, match="a Tensor with 2 elements cannot be converted"):
         T.tensor([1, 2]).item()
-    with pytest.raises(
-        RuntimeError, match="Boolean value of Tensor with more than one value is ambig"
-    ):
+    with pytest.raises(RuntimeError, match="Boolean value of Tensor with more than one value"):
         bool(T.tensor([1, 2]))
     with pytest.raises(RuntimeError, match="Boolean value of Tensor with no values is ambiguous"):
         bool(T.tensor([]))
-    with pytest.raises(
-        TypeError, match="only integer tensors of a single element can be converted"
-    ):
+    with pytest.raises(TypeError, match="only integer tensors of a single element can be"):
         [1, 2][T.tensor(0.5)]
 
 
@@ -112,7 +106,7 @@ def test_comparison_and_hashing(T):
     assert (x == 1).tolist() == [True, False] and (x != T.tensor([1, 3])).tolist() == [False, True]
     assert (x == "one") is False and (x != None) is True  # noqa: E711
     assert x in {x} and len({x, x.clone()}) == 2
-    assert (1 < x).tolist() == [False, True]
+    assert (1 < x).tolist() == [False, True]  # noqa: SIM300 (the reflected operator is meant)
 
 
 def test_conversion_of_type(T):

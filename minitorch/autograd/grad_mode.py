@@ -55,9 +55,7 @@ def _generator(switch: _Switch, function):
                 return end.value
             try:
                 resume = functools.partial(inner.send, (yield value))
-            except (
-                BaseException
-            ) as error:  # the caller's throw() and close() go on to the inner one
+            except BaseException as error:  # throw() and close() go on to the inner one
                 resume = functools.partial(inner.throw, error)
 
     return run

@@ -10,6 +10,7 @@ PyTorch has this only under TORCH_DISTRIBUTED_DEBUG=DETAIL (ProcessGroupWrapper.
 """
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Kind(IntEnum):
 
 
 OPS: list[str] = ["barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send"]
-DTYPES: list[str] = (
+DTYPES: Sequence[str] = (
     "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
     "float16 bfloat16 float32 float64 complex64 complex128"
 ).split()

@@ -233,7 +233,7 @@ def test_setting_grad(T):
     x.grad = T.tensor([5.0, 5.0])
     (x * 2).sum().backward()
     assert x.grad.tolist() == [7, 7]
-    with pytest.raises(RuntimeError, match="different size|same size|size"):
+    with pytest.raises(RuntimeError, match="size"):
         x.grad = T.tensor([1.0])
     with pytest.raises(RuntimeError, match="type"):
         x.grad = T.tensor([1, 2])

@@ -75,9 +75,7 @@ def test_post_accumulate_grad_hooks(T):
     (x * 2).sum().backward()
     assert len(seen) == 2
     T.autograd.grad((x * 2).sum(), x)
-    with pytest.raises(
-        RuntimeError, match="post accumulate grad hooks cannot be registered on non"
-    ):
+    with pytest.raises(RuntimeError, match="post accumulate grad hooks cannot be registered on"):
         (x * 2).register_post_accumulate_grad_hook(print)
 
 
@@ -105,9 +103,7 @@ def test_retain_grad(T):
     assert y.grad.item() == 12
     (y * y).sum().backward()
     assert y.grad.item() == 24
-    with pytest.raises(
-        RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"
-    ):
+    with pytest.raises(RuntimeError, match="can't retain_grad on Tensor that has requires_grad"):
         T.ones(1).retain_grad()
 
 
@@ -127,14 +123,12 @@ def test_grad_of_a_computed_tensor_warns(T):
 
 
 def test_hooks_need_a_gradient(T):
-    with pytest.raises(
-        RuntimeError, match="cannot register a hook on a tensor that doesn't require"
-    ):
+    with pytest.raises(RuntimeError, match="cannot register a hook on a tensor that doesn't"):
         T.ones(1).register_hook(print)
 
 
 def test_last_layers_first(T):
-    """Leaves are served in the reverse order of their use, which overlap with communication needs."""
+    """Leaves are served in the reverse order of their use, as overlapping communication needs."""
     layers = [leaf(T, 1.0) for _ in range(4)]
     order = []
     for number, w in enumerate(layers):

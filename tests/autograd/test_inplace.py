@@ -32,9 +32,7 @@ def test_the_message_names_the_versions(T):
     out = a * a
     a.mul_(2)
     a.mul_(2)
-    with pytest.raises(
-        RuntimeError, match=r"FloatTensor \[2\]\].*is at version 2; expected version 0"
-    ):
+    with pytest.raises(RuntimeError, match=r"FloatTensor \[2\]\].*version 2; expected version 0"):
         out.sum().backward()
 
 
@@ -195,7 +193,7 @@ def test_detach_in_place(T):
 
 
 def test_types_that_do_not_fit(T):
-    with pytest.raises(RuntimeError, match="result type Float can't be cast to .* Long"):
+    with pytest.raises(RuntimeError, match=r"result type Float can't be cast to .* Long"):
         T.tensor([1, 2]).add_(0.5)
     with pytest.raises(RuntimeError, match="doesn't match the broadcast shape"):
         T.ones(2).add_(T.ones(3, 2))

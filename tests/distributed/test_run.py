@@ -436,6 +436,27 @@ time.sleep(60)
     assert result.stderr.splitlines()[-1].endswith("DistBackendError: rank 1 is late")
 
 
+def test_a_peer_says_in_which_operation_a_killed_worker_died(script):
+    path = script("""
+import os, signal
+import numpy as np
+import minitorch.distributed as dist
+dist.init_process_group()
+data = np.ones(1 << 20, np.float32)
+for step in range(1000):
+    if step == 20 and dist.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.all_reduce(data, dist.ReduceOp.AVG)
+""")
+    start = time.monotonic()
+    done = launch("--nproc_per_node", "3", path)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert time.monotonic() - start < 15
+    *_, blame, words = done.stderr.splitlines()
+    assert re.match(r"minitorchrun: rank 1 \(pid \d+\) was killed by SIGKILL", blame)
+    assert re.search(r"rank [02]: .*all_reduce #\d+ .*rank 1\b", words)
+
+
 def test_shutdown_timeout_ends_with_sigkill(script):
     path = script(
         """

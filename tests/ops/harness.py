@@ -1,8 +1,8 @@
 """Runs one row of the table under either package, and compares what comes out.
 
 A row says which function to call on what. `run` makes the same inputs for both packages, calls the
-function, the method or the in-place method, and takes first and second derivatives, so that a new op
-gets all of these checks from its line in table.py.
+function, the method or the in-place method, and takes first and second derivatives, so that a new
+op gets all of these checks from its line in table.py.
 """
 
 from __future__ import annotations

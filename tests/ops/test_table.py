@@ -18,8 +18,8 @@ CASES = [pytest.param(row, form, id=f"{row.label}-{form}") for row in ROWS for f
 each_case = pytest.mark.parametrize(("row", "form"), CASES)
 each_row = pytest.mark.parametrize("row", ROWS, ids=repr)
 
-# Not for the table: what makes tensors from nothing or at random, needs a GPU, is not public, or has
-# tests of its own (test_promotion.py).
+# Not for the table: what makes tensors from nothing or at random, needs a GPU, is not public, or
+# has tests of its own (test_promotion.py).
 NOT_HERE = {"cuda", "unindex", "result_type"}
 MADE_ELSEWHERE = ("minitorch.ops.creation", "minitorch.ops.random", "minitorch.random")
 

@@ -26,6 +26,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 # end first, complaining of it. So long is waited for the one with a cause of its own.
 ROOT_CAUSE_WAIT = 2.0
 
+# A rank that was killed could not say what it was doing; its peers can, and do so within this time.
+LAST_WORDS_WAIT = 3.0
+
 
 class Stopped(Exception):
     """A signal told the launcher to end."""
@@ -126,6 +129,10 @@ def _supervise(job: Job, nodes: Nodes, watchdog: Watchdog, signals: Signals) -> 
                 break
             workers.watch(0.05)
             signals.check()
+        end = time.monotonic() + LAST_WORDS_WAIT
+        while workers.awaits_a_witness and time.monotonic() < end:
+            workers.watch(0.05)
+            signals.check()
     except Stopped as stopped:
         workers.stop(stopped.signum, job.shutdown_timeout, lambda: len(signals.received) > 1)
         raise
@@ -156,6 +163,12 @@ def _report(failure: Failure, failures: list[Failure], alone: bool) -> None:
             _say(f"{other} as well")
     said = b"\n".join(failure.traceback).decode(errors="replace")
     first = " first" if len(failures) > 1 else ""
+    witness = next((f for f in failures if f.is_consequence), None)
+    if not said and witness is not None:
+        said = f"rank {witness.rank}: " + witness.traceback[-1].decode(errors="replace")
+        _say(f"{failure}{first}. What a peer says of it:")
+        print(said, file=sys.stderr, flush=True)
+        return
     _say(f"{failure}{first}{', saying:' if said else ''}")
     if said:
         print(said, file=sys.stderr, flush=True)

@@ -138,6 +138,12 @@ class Workers:
         return bool(self.failures) and all(f.is_consequence for f in self.failures)
 
     @property
+    def awaits_a_witness(self) -> bool:
+        """Whether a worker was killed, and those still running have not yet complained of it."""
+        killed = any(f.returncode < 0 for f in self.failures)
+        return killed and bool(self.running) and not any(f.is_consequence for f in self.failures)
+
+    @property
     def root_cause(self) -> Failure | None:
         """The first failure that is not the mere consequence of another."""
         return next((f for f in self.failures if not f.is_consequence), None) or (
