@@ -111,9 +111,7 @@ def main() -> None:
 
     libraries = {name: Library(name, options.ranks) for name in ("minitorch", "gloo")}
     print(f"all_reduce of float32, {options.ranks} ranks, medians; the bandwidths are minitorch's")
-    print(
-        f"{'bytes':>10} {'minitorch us':>13} {'gloo us':>10} {'ratio':>6} {'algbw':>11} {'busbw':>11}"
-    )
+    print("     bytes  minitorch us    gloo us  ratio       algbw       busbw")
     for size in map(in_bytes, options.sizes.split(",")):
         elements = max(1, size // 4)
         first = {name: median(lib.measure(elements, 3)) for name, lib in libraries.items()}

@@ -64,7 +64,15 @@ def targets(T, x):
     return T.arange(x.shape[0]) % x.shape[1]
 
 
+def chain(T, x, w):
+    """Twenty operations in a row, for one backward: what an operation costs inside a model."""
+    for _ in range(10):
+        x = (x * w).tanh()
+    return x
+
+
 CASES = [
+    Case("chain of 20", chain, two),
     Case("add", lambda T, x, y: x + y, two),
     Case("add number", lambda T, x: x + 1.5),
     Case("add row", lambda T, x, y: x + y, lambda n: [_sides(n), _sides(n)[1:]]),

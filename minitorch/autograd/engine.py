@@ -28,13 +28,13 @@ _by_age = attrgetter("sequence")
 
 def _reachable(roots: list[Node]) -> tuple[list[Node], Counter[Node]]:
     """All nodes that `roots` lead to, oldest first, and the number of edges into each leaf."""
-    stack = [node for node in roots if not _is_leaf(node)]
+    stack = [node for node in roots if type(node) is not AccumulateGrad]
     seen = set(stack)
     uses = Counter(roots)  # a root's starting gradient counts as an edge
     while stack:
         for edge in stack.pop().edges:
             if edge is not None:
-                if _is_leaf(edge):
+                if type(edge) is AccumulateGrad:
                     uses[edge] += 1
                 elif edge not in seen:
                     seen.add(edge)
@@ -90,7 +90,7 @@ class _Pass:
                     node.release()
             for edge, result in zip(edges, results, strict=True):
                 if edge is not None:
-                    if result is grad and _is_leaf(edge):
+                    if result is grad and type(edge) is AccumulateGrad:
                         result = _not_its_own(grad)
                     self.deliver(edge, result)
 
@@ -103,7 +103,7 @@ class _Pass:
                 grad = grad.astype(edge.dtype)
             arrived = self.pending.get(edge)
             self.pending[edge] = grad if arrived is None else arrived + grad
-        if _is_leaf(edge):
+        if type(edge) is AccumulateGrad:
             self.uses[edge] -= 1
             if self.uses[edge] == 0 and (grad := self.pending.pop(edge, None)) is not None:
                 grad = self.intercept(edge, grad)
@@ -127,10 +127,6 @@ def _not_its_own(grad):
     An array goes as a view: its `base` says that it has other holders (see AccumulateGrad).
     """
     return grad.clone() if isinstance(grad, Tensor) else grad.view()
-
-
-def _is_leaf(node: Node) -> bool:
-    return type(node) is AccumulateGrad
 
 
 def _undo_broadcast(grad, edge: Node):

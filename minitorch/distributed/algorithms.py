@@ -20,13 +20,12 @@ import numpy as np
 
 from minitorch.distributed.link import Link, Steps
 
-# The pieces in which large data travels: while one is reduced, the next is on its way. Smaller ones
-# cost more hand-overs between threads; larger ones, malloc gives back to the system after each use.
-SEGMENT_BYTES = 1 << 19
+# The pieces in which large data travels: while one is reduced, the next is on its way.
+SEGMENT_BYTES = 1 << 20
 # Pieces sent ahead of those received.
 WINDOW = 2
 # From this size on, moving fewer bytes (ring) is worth more than taking fewer rounds (doubling).
-RING_BYTES = 1 << 19
+RING_BYTES = 1 << 21
 # A broadcast or reduce runs in parts of this size, each ended by a barrier.
 PART_BYTES = 16 << 20
 

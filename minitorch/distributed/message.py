@@ -10,7 +10,6 @@ PyTorch has this only under TORCH_DISTRIBUTED_DEBUG=DETAIL (ProcessGroupWrapper.
 """
 
 import struct
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -28,10 +27,10 @@ class Kind(IntEnum):
 
 
 OPS: list[str] = ["barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send"]
-DTYPES: Sequence[str] = (
-    "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
-    "float16 bfloat16 float32 float64 complex64 complex128"
-).split()
+DTYPES: list[str] = [
+    *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+]
 
 _OP_CODES = {op: code for code, op in enumerate(OPS)}
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}

@@ -51,9 +51,8 @@ def boolean(*shape) -> Spec:
 elementwise("add", real(3, 4), real(4))
 elementwise("add: alpha", real(3, 4), real(3, 1), alpha=2).without("bool")
 elementwise("sub", real(3, 4), real(4))
-elementwise("sub: alpha", real(3, 4), real(3, 1), alpha=0.5).without(
-    "bfloat16"
-)  # 0.5 * bfloat16 is float32 in NumPy
+# NumPy makes 0.5 * bfloat16 float32.
+elementwise("sub: alpha", real(3, 4), real(3, 1), alpha=0.5).without("bfloat16")
 elementwise("mul", real(3, 4), real(3, 1))
 elementwise("div", real(3, 4), positive(4))
 op("div: trunc", real(3, 4), positive(4), rounding_mode="trunc")
@@ -219,6 +218,7 @@ expr(
     integers(5, high=4),
 )
 expr("getitem: mixed", lambda T, x, i: x[:, i, 1:], real(2, 3, 4), integers(4, high=3))
+expr("getitem: integer apart", lambda T, x, i: x[1, :, i], real(2, 3, 4), integers(5, high=4))
 expr("getitem: mask", lambda T, x, m: x[m], real(3, 4), boolean(3, 4))
 expr("getitem: row mask", lambda T, x, m: x[m], real(3, 4), boolean(3))
 op("gather", real(3, 4), 1, integers(3, 2, high=4))
@@ -241,6 +241,7 @@ def _set(index):
 expr("setitem: integer", _set(1), real(3, 4), real(4))
 expr("setitem: slices", _set((slice(1, None), slice(None, None, 2))), real(3, 4), real(2, 1))
 expr("setitem: ...", _set((..., 0)), real(3, 4), real())
+expr("setitem: integer apart", _set((1, slice(None), [2, 0])), real(2, 3, 4), real(3, 2))
 expr("setitem: list", _set([2, 0]), real(3, 4), real(2, 4))
 expr("setitem: tensor", _set(lambda T: T.tensor([2, 0])), real(3, 4), real(4))
 expr("setitem: mask", _set(lambda T: T.tensor([True, False, True])), real(3, 4), real(2, 4))
