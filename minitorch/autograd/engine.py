@@ -81,10 +81,8 @@ class _Pass:
             else:
                 if node.hooks is not None or self.arrived is not None:
                     grad = self.intercept(node, grad)
-                if leading is None:
-                    wanted = [edge is not None for edge in edges]
-                else:
-                    wanted = [edge in leading for edge in edges]
+                # For each edge, whether its gradient is asked for: an edge that is there counts as yes.
+                wanted = edges if leading is None else [edge in leading for edge in edges]
                 results = node.backward(grad, wanted, self.create_graph)
                 if not self.keep_graph:
                     node.release()

@@ -83,7 +83,7 @@ class Node:
         return add_hook(self, "hooks", hook)
 
     def backward(self, grad, wanted, create_graph: bool) -> list:
-        """The gradients for `edges`, None where `wanted` is False.
+        """The gradients for `edges`, None where `wanted` is false.
 
         With `create_graph`, `grad` and the results are Tensors, otherwise arrays.
         """

@@ -148,7 +148,8 @@ def isend(
 ) -> Work | None:
     """Start sending `tensor` to one rank. Mirrors `torch.distributed.isend`.
 
-    The tensor may be overwritten at once: the message is a copy, which waits at the receiver.
+    Do not change the tensor before `wait()` has returned. The message then waits at the receiver,
+    whether or not it has asked for it.
     """
     return _send("isend", tensor, dst, group, tag, group_dst, async_op=True)
 

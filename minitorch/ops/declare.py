@@ -202,9 +202,14 @@ def promote(op: Op, args: tuple) -> tuple:
 
     Python numbers stay numbers: NumPy lets them take part as weakly as PyTorch does.
     """
+    taking_part = [v for n, v in zip(op.parameters, args, strict=False) if n in op.promoted]
+    kinds = {v.array.dtype if isinstance(v, Tensor) else type(v) for v in taking_part}
+    kinds -= {int, float, type(None)}
+    if len(kinds) == 1 and getattr(kinds.pop(), "char", "?") in WEAK:
+        return args  # one floating type, and numbers that it takes in: nothing to do
     tensors, numbers = [], []
-    for name, value in zip(op.parameters, args, strict=False):
-        if name not in op.promoted or value is None:
+    for value in taking_part:
+        if value is None:
             continue
         if isinstance(value, Tensor):
             tensors.append((value.dtype, value.array.ndim))

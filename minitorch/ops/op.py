@@ -112,26 +112,26 @@ class Op:
 
         `values`: the arguments, then the outputs, in the order of `names`.
         """
+        inputs = values[self.inputs[0]] if self.takes_list else [values[i] for i in self.inputs]
         edges: list = []
-        needed = 0  # `needed` has a bit for every input that needs a gradient
-        for i in self.inputs:
-            value = values[i]
-            for tensor in value if self.takes_list else (value,):
-                edge = None
-                if isinstance(tensor, Tensor) and tensor._requires_grad:
-                    edge = tensor._node or edge_of(tensor)
-                    needed |= 1 << len(edges)
-                edges.append(edge)
+        needed, bit = 0, 1  # `needed` has a bit for every input that needs a gradient
+        for tensor in inputs:
+            if isinstance(tensor, Tensor) and tensor._requires_grad:
+                edges.append(tensor._node or edge_of(tensor))
+                needed |= bit
+            else:
+                edges.append(None)
+            bit += bit
         plan = self._plans.get(needed) or self._plan(needed)
-        saved, n_arguments = [], len(self.parameters)
+        saved = []
         for position, part in plan.saves:
             value = values[position]
             if part is not None:
                 saved.append((part(value), None, None))
-            elif isinstance(value, Tensor) and (position < n_arguments or value is result):
+            elif isinstance(value, Tensor):
                 storage = value._storage
-                kept = value if position < n_arguments else value.array  # no cycle: no Tensor `out`
-                saved.append((kept, storage, storage.version))
+                # To keep the result itself would be a cycle: its array does as well.
+                saved.append((value.array if value is result else value, storage, storage.version))
             else:
                 saved.append((_unwrap(value, []), None, None))
         if not self.many:

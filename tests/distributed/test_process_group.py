@@ -220,8 +220,8 @@ def point_to_point(rank, world_size):
     received = np.zeros_like(big)
     receiving = dist.irecv(received, other)  # posted before the send: no deadlock
     sending = dist.isend(big, other)
-    big[...] = -1
     sending.wait()
+    big[...] = -1  # after wait() the array is the caller's again
     receiving.wait()
     assert (received == other).all() and receiving.source_rank() == other
 
