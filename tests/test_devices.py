@@ -51,5 +51,7 @@ def test_mixed_devices_are_pytorchs_error():
     here, there = minitorch.ones(2), wrap(ElsewhereArray((2,)))
     assert str(there.device) == "cuda:0"
     for mix in (lambda: here * there, lambda: there + here, lambda: here == there):
-        with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device.*cpu"):
+        with pytest.raises(
+            RuntimeError, match="Expected all tensors to be on the same device.*cpu"
+        ):
             mix()

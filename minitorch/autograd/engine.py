@@ -81,7 +81,7 @@ class _Pass:
             else:
                 if node.hooks is not None or self.arrived is not None:
                     grad = self.intercept(node, grad)
-                # For each edge, whether its gradient is asked for: an edge that is there counts as yes.
+                # For each edge, whether its gradient is asked for; without `leading`, if it is there.
                 wanted = edges if leading is None else [edge in leading for edge in edges]
                 results = node.backward(grad, wanted, self.create_graph)
                 if not self.keep_graph:

@@ -118,7 +118,7 @@ def test_gradients_equal_pytorch_over_gloo(world_size):
 
 
 def accumulate(rank, world_size):
-    """Two batches, the first under no_sync; also that an exception does not leave it switched on."""
+    """Two batches, the first under no_sync, which an exception does not leave switched on."""
     import minitorch as torch
 
     ddp = torch.nn.parallel.DistributedDataParallel(build(torch))
