@@ -8,14 +8,18 @@ PyTorch: c10/core/ScalarType.h (promoteTypes), aten/src/ATen/native/TypeProperti
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+_bfloat16: Any = None
+_float_limits: Any = np.finfo
 try:  # NumPy has no bfloat16; ml_dtypes adds one that its ufuncs understand.
-    from ml_dtypes import bfloat16 as _bfloat16
-    from ml_dtypes import finfo as _float_limits
-except ImportError:  # pragma: no cover - depends on the installation
-    _bfloat16 = None
-    _float_limits = np.finfo
+    import ml_dtypes
+
+    _bfloat16, _float_limits = ml_dtypes.bfloat16, ml_dtypes.finfo
+except ImportError:  # then asking for bfloat16 is an error that names the package
+    pass
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)  # the categories of promotion, lowest first
 

@@ -341,7 +341,7 @@ class Tensor:
     def tolist(self):
         return self.array.tolist()
 
-    def __repr__(self, *, tensor_contents=None) -> str:
+    def __repr__(self) -> str:
         return printing.tensor_repr(self)
 
     def __format__(self, spec: str) -> str:

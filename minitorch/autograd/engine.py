@@ -81,7 +81,7 @@ class _Pass:
             else:
                 if node.hooks is not None or self.arrived is not None:
                     grad = self.intercept(node, grad)
-                # For each edge, whether its gradient is asked for; without `leading`, if it is there.
+                # Which gradients are asked for: without `leading`, that of every edge there is.
                 wanted = edges if leading is None else [edge in leading for edge in edges]
                 results = node.backward(grad, wanted, self.create_graph)
                 if not self.keep_graph:
@@ -106,7 +106,7 @@ class _Pass:
             if self.uses[edge] == 0 and (grad := self.pending.pop(edge, None)) is not None:
                 grad = self.intercept(edge, grad)
                 if self.arrived is None:
-                    edge.accumulate(grad, self.create_graph)  # type: ignore[attr-defined]
+                    edge.accumulate(grad, self.create_graph)
 
     def intercept(self, node: Node, grad):
         """Show a complete gradient to the hooks, which may replace it, and keep it if captured."""

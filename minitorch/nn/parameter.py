@@ -30,7 +30,7 @@ class Parameter(Tensor):
             memo[id(self)] = type(self)(wrap(self.array.copy()), self._requires_grad)
         return memo[id(self)]
 
-    def __repr__(self, *, tensor_contents=None) -> str:
+    def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
 
