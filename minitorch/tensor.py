@@ -43,7 +43,7 @@ class Storage:
     """What all views of one memory have in common. PyTorch: c10::StorageImpl, VariableVersion.
 
     `version` counts in-place changes; `views` are weak references to the views that have a place in
-    the graph (ops/inplace.py). Class attributes, so that making one costs next to nothing.
+    the graph (ops/views.py). Class attributes, so that making one costs next to nothing.
     """
 
     version = 0
@@ -60,9 +60,9 @@ class Tensor:
     __slots__ = ("__dict__", "__weakref__", "_grad", "_node", "_requires_grad", "_storage", "array")
 
     # Set on the few tensors that have them; they live in __dict__, so the others pay nothing.
-    _view: Any = None  # (base, steps): how to get this view from its base (ops/inplace.py)
+    _view: Any = None  # (base, steps): how to get this view from its base (ops/views.py)
     _accumulator: Any = None  # a leaf's AccumulateGrad node
-    _retains_grad = False
+    _retains_grad: int | None = None  # the sequence number of the node it keeps the gradient of
 
     if TYPE_CHECKING:  # the methods that ops/ adds
         array: ndarray
@@ -188,8 +188,9 @@ class Tensor:
                 "you can only change requires_grad flags of leaf variables."
                 + ("" if value else advice)
             )
-        if value and self.dtype.category < dtypes.FLOATING:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if value and not self.dtype.is_floating_point:
+            also = " (complex ones have no derivatives here yet)" if self.is_complex() else ""
+            raise RuntimeError("only Tensors of floating point dtype can require gradients" + also)
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -213,7 +214,7 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        if self._grad is None and self._node is not None and not self._retains_grad:
+        if self._grad is None and self._node is not None and self._retains_grad is None:
             import warnings
 
             warnings.warn(
@@ -299,24 +300,25 @@ class Tensor:
         """Have backward fill .grad of this non-leaf tensor as well."""
         import weakref
 
-        from .autograd.graph import add_hook, edge_of
+        from .autograd.graph import add_hook
 
         if not self._requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._node is None or self._retains_grad:
+        if self._node is None or self._retains_grad == self._node.sequence:
             return
-        self._retains_grad = True
+        place = self._retains_grad = self._node.sequence
         itself = weakref.ref(self)  # the hook lives in the graph, which must not own the tensor
 
         def keep(grad):
-            if (tensor := itself()) is not None:
+            tensor = itself()
+            if tensor is not None and tensor._node.sequence == place:  # not changed in place since
                 tensor._grad = grad if tensor._grad is None else tensor._grad + grad
 
-        add_hook(edge_of(self), "hooks", keep, last=True)
+        add_hook(self._node, "hooks", keep, last=True)
 
     @property
     def retains_grad(self) -> bool:
-        return self._retains_grad
+        return self._retains_grad is not None
 
     @property
     def T(self) -> Tensor:
@@ -437,7 +439,7 @@ class Tensor:
         return NotImplemented if operation is None else operation(*args, **kwargs)
 
 
-# NumPy's functions and the operations that stand for them; ops/ fills it (ops/op.py).
+# NumPy's functions and the operations that stand for them; ops/ fills it (ops/declare.py).
 numpy_twins: dict = {}
 
 _new = object.__new__

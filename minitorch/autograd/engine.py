@@ -12,13 +12,16 @@ PyTorch: torch/csrc/autograd/engine.cpp.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..tensor import Tensor, wrap
 from .grad_mode import mode
 from .graph import AccumulateGrad, Node, Output, edge_of
@@ -52,20 +55,25 @@ def _leading_to(targets, nodes: list[Node]) -> set[Node]:
 
 
 class _Pass:
-    """One backward pass. `pending` maps a node to the sum of the gradients that have arrived."""
+    """One backward pass.
 
-    def __init__(self, roots, keep_graph, create_graph, captured):
+    `pending` maps a node to the sum of the gradients that have been delivered to it. `sinks`, where
+    given, maps the nodes whose gradients are asked for to what is to be done with them; then no
+    leaf's .grad is touched, and only the ways that lead to these nodes are taken.
+    """
+
+    def __init__(self, roots: list[Node], keep_graph: bool, create_graph: bool, sinks):
         self.keep_graph = keep_graph
         self.create_graph = create_graph
+        self.sinks: dict[Node, Callable] | None = sinks
         self.pending: dict = {}
-        self.callbacks: list = []
-        self.arrived: dict | None = None if captured is None else dict.fromkeys(captured)
-        self.nodes, self.uses = _reachable([node for node, _ in roots])
-        self.leading = None if captured is None else _leading_to(captured, self.nodes)
+        self.callbacks: list[Callable] = []
+        self.nodes, self.uses = _reachable(roots)
+        self.leading = None if sinks is None else _leading_to(sinks, self.nodes)
+
+    def run(self, roots: list[tuple[Node, Any]]) -> None:
         for node, grad in roots:
             self.deliver(node, grad)
-
-    def run(self) -> None:
         nodes, pending, leading = self.nodes, self.pending, self.leading
         while nodes:
             node = nodes.pop()
@@ -74,13 +82,12 @@ class _Pass:
             if grad is None or (leading is not None and node not in leading):
                 results = [None] * len(edges)  # nothing comes from here, but leaves must not wait
             elif type(node) is Output:
-                grad = self.intercept(node, grad)
                 slots = pending.setdefault(node.source, [None] * node.source.n_outputs)
-                slots[node.number] = grad
+                slots[node.number] = self.complete(node, grad)
                 continue
             else:
-                if node.hooks is not None or self.arrived is not None:
-                    grad = self.intercept(node, grad)
+                if node.hooks is not None or self.sinks is not None:
+                    grad = self.complete(node, grad)
                 # Which gradients are asked for: without `leading`, that of every edge there is.
                 wanted = edges if leading is None else [edge in leading for edge in edges]
                 results = node.backward(grad, wanted, self.create_graph)
@@ -88,39 +95,58 @@ class _Pass:
                     node.release()
             for edge, result in zip(edges, results, strict=True):
                 if edge is not None:
-                    if result is grad and type(edge) is AccumulateGrad:
-                        result = _not_its_own(grad)
+                    if result is grad and result is not None and type(edge) is AccumulateGrad:
+                        result = _shared(grad)
                     self.deliver(edge, result)
 
     def deliver(self, edge: Node, grad) -> None:
-        """Add `grad` (None: no gradient) to what has arrived at `edge`."""
+        """Add `grad` (None: no gradient) to what `edge` has got; serve a leaf with its last one."""
         if grad is not None:
             if grad.shape != edge.shape:
                 grad = _undo_broadcast(grad, edge)
-            if not self.create_graph and grad.dtype != edge.dtype:
-                grad = grad.astype(edge.dtype)
-            arrived = self.pending.get(edge)
-            self.pending[edge] = grad if arrived is None else arrived + grad
+            if (grad.array if self.create_graph else grad).dtype != edge.dtype:
+                grad = grad.to(dtypes.of(edge)) if self.create_graph else grad.astype(edge.dtype)
+            so_far = self.pending.get(edge)
+            self.pending[edge] = grad if so_far is None else so_far + grad
         if type(edge) is AccumulateGrad:
             self.uses[edge] -= 1
-            if self.uses[edge] == 0 and (grad := self.pending.pop(edge, None)) is not None:
-                grad = self.intercept(edge, grad)
-                if self.arrived is None:
+            if self.uses[edge] == 0 and edge in self.pending:
+                grad = self.complete(edge, self.pending.pop(edge))
+                if self.sinks is None:
                     edge.accumulate(grad, self.create_graph)
 
-    def intercept(self, node: Node, grad):
-        """Show a complete gradient to the hooks, which may replace it, and keep it if captured."""
+    def complete(self, node: Node, grad):
+        """The gradient of `node` is complete: show it to hooks, which may replace it, and sinks."""
+        sink = None if self.sinks is None else self.sinks.get(node)
+        if not node.hooks and sink is None:
+            return grad
         for _, hook in sorted((node.hooks or {}).items()):
-            replacement = hook(grad if self.create_graph else wrap(grad))
+            shown = grad if self.create_graph else wrap(grad)
+            replacement = hook(shown)
             if replacement is not None:
-                grad = replacement if self.create_graph else replacement.array.view()
-        if self.arrived is not None and node in self.arrived:
-            self.arrived[node] = grad
-        return grad
+                _check_replacement(replacement, shown)
+                grad = replacement if self.create_graph else replacement.array
+        if sink is not None:
+            sink(grad)
+        return _shared(grad)  # a hook or a sink may have kept it
 
 
-def _not_its_own(grad):
-    """A gradient that is passed on unchanged, in a form that a leaf will not take for its own.
+def _check_replacement(replacement, grad) -> None:
+    if not isinstance(replacement, Tensor):
+        raise TypeError(f"expected a Tensor or None from a hook, but got {type(replacement)}")
+    if replacement.shape != grad.shape:
+        raise RuntimeError(
+            "hook has changed the size of value "
+            f"(was {list(grad.shape)} got {list(replacement.shape)})"
+        )
+    if replacement.dtype is not grad.dtype:
+        raise RuntimeError(
+            f"hook has changed the type of value (was {grad.dtype} got {replacement.dtype})"
+        )
+
+
+def _shared(grad):
+    """`grad` in a form that a leaf will not take for its own, for somebody else may hold it.
 
     An array goes as a view: its `base` says that it has other holders (see AccumulateGrad).
     """
@@ -151,24 +177,23 @@ def run(
     *,
     keep_graph: bool = False,
     create_graph: bool = False,
-    captured: list[Node] | None = None,
-) -> list:
+    sinks: dict[Node, Callable] | None = None,
+) -> None:
     """Carry the gradients of `roots`, (node, gradient) pairs, through the graph.
 
-    Without `captured`, leaves' .grad is added to. With it, only the ways that lead to these nodes
-    are taken, no .grad is touched, and the gradients that arrive there are returned (None: none).
-    The gradients are Tensors with `create_graph` (then backward itself is recorded), else arrays.
+    Leaves' .grad is added to; with `sinks`, node -> function of its gradient, these are called
+    instead. The gradients are Tensors with `create_graph` (then backward itself is recorded), else
+    arrays.
     """
+    backward = _Pass([node for node, _ in roots], keep_graph, create_graph, sinks)
     before, outer = mode.enabled, _running.current
-    mode.enabled = create_graph
+    mode.enabled, _running.current = create_graph, backward
     try:
-        backward = _running.current = _Pass(roots, keep_graph, create_graph, captured)
-        backward.run()
+        backward.run(roots)
     finally:
         mode.enabled, _running.current = before, outer
     for callback in backward.callbacks:
         callback()
-    return [(backward.arrived or {})[node] for node in captured or ()]
 
 
 class _Running(threading.local):
@@ -219,13 +244,19 @@ def backward(
     inputs = _as_tuple(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    nodes = [_node_of_input(t) for t in inputs]
-    found = run(roots, keep_graph=keep, create_graph=create_graph, captured=nodes)
-    for tensor, node, grad in zip(inputs, nodes, found, strict=True):
-        if grad is None or tensor._retains_grad:  # then a hook has filled .grad
-            continue
+    sinks: dict[Node, Callable] = {}
+    for tensor in inputs:
+        node = _node_of_input(tensor)
         leaf = node if isinstance(node, AccumulateGrad) else AccumulateGrad(tensor)
-        leaf.accumulate(grad, create_graph)
+        if tensor._retains_grad is None:  # otherwise a hook fills .grad
+            sinks[node] = functools.partial(_accumulate, leaf, create_graph)
+        else:
+            sinks[node] = lambda grad: None
+    run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
+
+
+def _accumulate(leaf: AccumulateGrad, create_graph: bool, grad) -> None:
+    leaf.accumulate(_shared(grad), create_graph)
 
 
 def grad(
@@ -254,9 +285,12 @@ def grad(
     roots = _roots(outputs, grad_outputs, create_graph)
     nodes = [_node_of_input(t) for t in inputs]
     keep = create_graph if retain_graph is None else retain_graph
-    found = run(roots, keep_graph=keep, create_graph=create_graph, captured=nodes)
+    found: dict[Node, Any] = {}
+    sinks = {node: functools.partial(found.__setitem__, node) for node in nodes}
+    run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
     results: list = []
-    for tensor, gradient in zip(inputs, found, strict=True):
+    for tensor, node in zip(inputs, nodes, strict=True):
+        gradient = found.get(node)
         if gradient is None and materialize_grads:
             gradient = np.zeros(tensor.shape, tensor.array.dtype)
         if gradient is None and not allow_unused:

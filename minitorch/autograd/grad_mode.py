@@ -6,7 +6,6 @@ The switch belongs to the thread, as in PyTorch: a data thread under `no_grad` l
 import functools
 import inspect
 import threading
-from contextlib import ContextDecorator
 
 
 class _Mode(threading.local):
@@ -21,7 +20,7 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class _Switch(ContextDecorator):
+class _Switch:
     """Sets the mode for a `with` block or a decorated function, and puts it back afterwards."""
 
     def __init__(self, enabled: bool):
@@ -36,12 +35,20 @@ class _Switch(ContextDecorator):
         mode.enabled = self.previous.pop()
 
     def __call__(self, function):
-        generates = inspect.isgeneratorfunction(function)
-        return _generator(self, function) if generates else super().__call__(function)
+        enabled = self.enabled
+        if inspect.isgeneratorfunction(function):
+            return _generator(enabled, function)
+
+        @functools.wraps(function)
+        def run(*args, **kwargs):
+            with _Switch(enabled):  # one for each call: threads may call at the same time
+                return function(*args, **kwargs)
+
+        return run
 
 
-def _generator(switch: _Switch, function):
-    """A generator function that is under the switch while it runs, but leaves its caller alone."""
+def _generator(enabled: bool, function):
+    """A generator function that runs in the given mode, but leaves its caller's mode alone."""
 
     @functools.wraps(function)
     def run(*args, **kwargs):
@@ -49,7 +56,7 @@ def _generator(switch: _Switch, function):
         resume = functools.partial(next, inner)
         while True:
             try:
-                with switch:
+                with _Switch(enabled):
                     value = resume()
             except StopIteration as end:
                 return end.value
@@ -88,13 +95,14 @@ class set_grad_enabled(_Switch):
 
     def __init__(self, mode_enabled: bool):
         super().__init__(bool(mode_enabled))
-        self.outer = mode.enabled
+        self.outer: bool | None = mode.enabled
         mode.enabled = self.enabled
 
     def __call__(self, function):
-        mode.enabled = self.outer  # as a decorator it must not act before the function is called
+        if self.outer is not None:  # as a decorator it must not act before the function is called
+            mode.enabled, self.outer = self.outer, None
         return super().__call__(function)
 
     def __enter__(self):
-        mode.enabled = self.enabled
-        self.previous.append(self.outer)
+        self.previous.append(mode.enabled if self.outer is None else self.outer)
+        mode.enabled, self.outer = self.enabled, None

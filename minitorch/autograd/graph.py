@@ -4,8 +4,8 @@ A `Node` is one recorded operation. Its `edges` lead to the nodes of the op's in
 is an `AccumulateGrad`, which adds what arrives to the leaf's `.grad`. Invariants:
 - A node is younger (`sequence`) than all nodes it leads to, so "newest first" is an order in which
   every gradient is complete before it is passed on.
-- Nothing here makes a reference cycle: tensor -> node -> older nodes and saved inputs. A saved
-  *output* is kept as a bare array, and becomes a Tensor again only when it is asked for.
+- Nothing here makes a reference cycle: tensor -> node -> older nodes. What a node saves of tensors
+  is their arrays and edges; they become Tensors again only where derivatives are to be derived.
 PyTorch: torch/csrc/autograd/function.h, saved_variable.h, functions/accumulate_grad.h.
 """
 
@@ -33,9 +33,9 @@ FREED = (
 class Node:
     """One recorded operation. Mirrors torch.autograd.graph.Node.
 
-    `saved` holds (value, storage, version) for each value that the op's formulas name: an input
-    Tensor or an output array with the storage whose version tells whether it was changed since, or
-    anything else with no storage.
+    `saved` holds (value, edge, storage, version) for each value that the op's formulas name. Of a
+    tensor: its array, its edge, and the storage, whose version tells whether it was changed since.
+    Of anything else: the value, and no storage.
     """
 
     __slots__ = (
@@ -106,44 +106,48 @@ class Node:
         if self.saved is None:
             raise RuntimeError(FREED)
         values = []
-        for value, storage, version in self.saved:
+        for value, edge, storage, version in self.saved:
             if storage is not None:
                 if storage.version != version:
-                    raise RuntimeError(self._changed(value, storage, version))
-                if not as_tensors:
-                    value = value.array if isinstance(value, Tensor) else value
-                elif not isinstance(value, Tensor):
-                    value = self._output_as_tensor(value, storage)
+                    raise RuntimeError(self._changed(value, edge, storage, version))
+                if as_tensors:
+                    value = _tensor_at(value, self if edge is RESULT else edge, storage)
             values.append(value)
         return values
 
-    def _output_as_tensor(self, array, storage) -> Tensor:
-        tensor = wrap(array)
-        tensor._storage = storage
-        if array.dtype == self.dtype and array.shape == self.shape:  # not a hidden output
-            tensor._node = self
-            tensor._requires_grad = True
-        return tensor
-
-    def _changed(self, value, storage, version) -> str:
-        if isinstance(value, Tensor):
-            made_by = value._node.name() if value._node is not None else None
-        else:
-            made_by, value = self.name(), wrap(value)
-        what = f", which is output 0 of {made_by}," if made_by else ""
+    def _changed(self, array, edge, storage, version) -> str:
+        maker = self if edge is RESULT else edge
+        computed = maker is not None and not isinstance(maker, AccumulateGrad)
+        what = f", which is output 0 of {maker.name()}," if computed else ""
         return (
             "one of the variables needed for gradient computation has been modified by an inplace "
-            f"operation: [{value.type()} {list(value.shape)}]{what} is at version "
+            f"operation: [{wrap(array).type()} {list(array.shape)}]{what} is at version "
             f"{storage.version}; expected version {version} instead. It was saved for "
             f"{self.name()}, the gradient of '{self.op.name}': change a clone() of it instead."
         )
 
     def release(self) -> None:
         """Drop saved tensors: memory goes while backward is still running."""
-        for value, storage, _ in self.saved or ():
+        for value, _, storage, _ in self.saved or ():
             if storage is not None or type(value) is ndarray:  # shapes and numbers may stay
                 self.saved = None
                 break
+
+
+RESULT = object()  # in place of the edge of a saved value: it is the result of the node itself
+
+
+def _tensor_at(array, edge: Node | None, storage) -> Tensor:
+    """A saved array as a Tensor again, at its old place in the graph."""
+    tensor = wrap(array)
+    tensor._storage = storage
+    if edge is not None:
+        tensor._requires_grad = True
+        if isinstance(edge, AccumulateGrad):
+            tensor._accumulator = edge
+        else:
+            tensor._node = edge
+    return tensor
 
 
 class Output(Node):
@@ -181,7 +185,7 @@ class AccumulateGrad(Node):
     def accumulate(self, grad, create_graph: bool) -> None:
         """Add `grad` to the leaf's .grad, then run its post-accumulate hooks."""
         variable = self._variable()
-        if variable is None:
+        if variable is None or not variable._requires_grad:  # gone, or frozen in the meantime
             return
         if variable._grad is None:
             if create_graph:

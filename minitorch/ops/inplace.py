@@ -10,13 +10,11 @@ PyTorch: CopySlices in torch/csrc/autograd/functions/tensor.h, VariableHooks::re
 
 from __future__ import annotations
 
-import weakref
-
 import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import mode
-from ..autograd.graph import edge_of
+from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
 from .declare import functions, op
 from .views import take_again
@@ -82,6 +80,7 @@ def _repeats(array) -> list[bool]:
 def move_in_graph(target: Tensor, node) -> None:
     """`target` was changed in place by `node`: give it, its base and their views new places."""
     storage = target._storage
+    retained = target._retains_grad is not None  # then .grad is to be that of the new values
     if target._view is None:
         target._node, target._requires_grad = node, True
         base = target
@@ -95,6 +94,8 @@ def move_in_graph(target: Tensor, node) -> None:
         if view is not None and view._view is not None and view._view[0] is base:
             fresh = take_again(base, view._view[1])
             view._node, view._requires_grad = fresh._node, True
+    if retained:
+        target.retain_grad()
 
 
 def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
@@ -105,18 +106,20 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     )
     check_writable(target, tracked)
     before = alias(target)
-    before._storage = Storage()  # it has a version of its own: see below
+    before._storage = Storage()  # of its own, to tell what is saved of it from the rest
     result = operation(before, *args, **kwargs)
-    kept = weakref.ref(before)
-    del before
-    if (saved := kept()) is not None:  # a formula needs the old values, which are about to go
-        saved.array = saved.array.copy()
-    write(target, result.array)
     node = result._node
+    if node is not None:  # a formula may need the old values, which are about to be overwritten
+        node.saved = [
+            (v.copy(), edge, Storage(), 0) if storage is before._storage else (v, edge, storage, n)
+            for v, edge, storage, n in node.saved
+        ]
+        before._storage.version += 1  # anybody else who has saved them finds out
+    write(target, result.array)
     if node is not None:
         if result.array.dtype == target.array.dtype:  # what was saved of the result lives here now
-            here = (target.array, target._storage, target._storage.version)
-            node.saved = [here if entry[0] is result.array else entry for entry in node.saved]
+            here = (target.array, RESULT, target._storage, target._storage.version)
+            node.saved = [here if entry[1] is RESULT else entry for entry in node.saved]
         move_in_graph(target, node)
     return target
 

@@ -352,7 +352,7 @@ def _embedding(weight, indices, padding_idx):
     try:
         if indices.size and indices.min() < 0:
             raise IndexError
-        return np.take(weight, indices, axis=0)
+        return weight.take(indices, axis=0)
     except IndexError:
         raise IndexError(
             f"index out of range in self: the indices go from {indices.min()} to {indices.max()}, "
@@ -442,10 +442,24 @@ def _result(input, result, inplace: bool):
     return input.copy_(result) if inplace else result
 
 
+@op(method=False, function=False, alone=True)
+def _silu(input):
+    return kernels.silu_forward(input)
+
+
+def _silu_composition(grad, input):
+    s = functions["sigmoid"](input)
+    return grad * s * (1 + input * (1 - s))
+
+
+_silu_backward = fused(kernels.silu_backward, _silu_composition)
+_silu.derivatives(input=lambda grad, input: _silu_backward(grad, input))
+
+
 @composite(method=False)
 def silu(input, inplace=False):
     """input * sigmoid(input). Mirrors torch.nn.functional.silu."""
-    return _result(input, input * functions["sigmoid"](input), inplace)
+    return _result(input, _silu(input), inplace)
 
 
 @composite(method=False)

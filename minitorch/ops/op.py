@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd.grad_mode import mode
-from ..autograd.graph import Node, Output, edge_of
+from ..autograd.graph import RESULT, Node, Output, edge_of
 from ..tensor import Tensor, wrap
 from . import errors
 from .views import link_view
@@ -127,13 +127,13 @@ class Op:
         for position, part in plan.saves:
             value = values[position]
             if part is not None:
-                saved.append((part(value), None, None))
+                saved.append((part(value), None, None, 0))
             elif isinstance(value, Tensor):
+                edge = RESULT if value is result else edge_of(value)
                 storage = value._storage
-                # To keep the result itself would be a cycle: its array does as well.
-                saved.append((value.array if value is result else value, storage, storage.version))
+                saved.append((value.array, edge, storage, storage.version))
             else:
-                saved.append((_unwrap(value, []), None, None))
+                saved.append((_unwrap(value, []), None, None, 0))
         if not self.many:
             result._node = Node(self, plan, edges, saved, result.array)
             result._requires_grad = True

@@ -317,3 +317,77 @@ def test_numpy_needs_detach(T):
         x.numpy()
     x.detach().numpy()[0] = 9
     assert x.tolist() == [9, 2]
+
+
+def test_gradients_of_tensors_in_the_middle(T):
+    """Nodes below the ones that are asked for get no gradient, and must not mind."""
+    w = T.ones(2, requires_grad=True)
+    y = (w * 2) * 3
+    assert T.autograd.grad((y * y).sum(), y)[0].tolist() == [12, 12]
+    piece, _ = (w * 2).split(1)
+    assert T.autograd.grad((piece * 5).sum(), piece)[0].tolist() == [5]
+
+
+def test_inputs_of_a_sum_do_not_share_their_gradient(T):
+    x = T.ones(1, requires_grad=True)
+    a, b = x * 1, x * 2
+    a.retain_grad(), b.retain_grad()
+    for _ in range(2):
+        (a + b).backward(inputs=[a, b], retain_graph=True)
+    assert a.grad.tolist() == b.grad.tolist() == [2]
+
+
+def test_a_gradient_that_a_hook_keeps_does_not_change(T):
+    x = T.ones(2, requires_grad=True)
+    kept = []
+    x.register_hook(lambda g: kept.append(g))
+    for _ in range(3):
+        (x * 2).sum().backward()
+    assert [g.tolist() for g in kept] == [[2, 2]] * 3 and x.grad.tolist() == [6, 6]
+
+
+def test_create_graph_keeps_the_dtype_of_each_input(T):
+    x = T.ones(2, requires_grad=True)
+    y = T.ones(2, dtype=T.float64, requires_grad=True)
+    for out in (x.sum(dtype=T.float64), T.cat([x, y]).sum(), x.cumsum(0, dtype=T.float64).sum()):
+        (g,) = T.autograd.grad(out, x, create_graph=True)
+        assert g.dtype is T.float32
+
+
+def test_a_leaf_frozen_after_forward_gets_no_gradient(T):
+    x, y = T.ones(1, requires_grad=True), T.ones(1, requires_grad=True)
+    out = x * y
+    x.requires_grad_(False)
+    out.backward()
+    assert x.grad is None and y.grad.tolist() == [1]
+
+
+def test_a_hook_that_returns_something_else_is_an_error(T):
+    for wrong in (lambda g: g[:1], lambda g: g.double(), lambda g: 3.0):
+        x = T.ones(2, requires_grad=True)
+        x.register_hook(wrong)
+        with pytest.raises((RuntimeError, TypeError)):
+            (x * 2).sum().backward()
+
+
+def test_the_same_input_twice_counts_once(T):
+    x = T.ones(1, requires_grad=True)
+    (x * 3).backward(inputs=[x, x])
+    assert x.grad.tolist() == [3]
+
+
+def test_post_accumulate_hooks_run_for_inputs_as_well(T):
+    x, y = T.ones(1, requires_grad=True), T.ones(1, requires_grad=True)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.item()))
+    (x * y).backward(inputs=[x])
+    assert seen == [1] and y.grad is None
+
+
+def test_retain_grad_follows_an_in_place_change(T):
+    x = T.ones(1, requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.mul_(3)
+    (y * 5).backward()
+    assert y.grad.tolist() == [5] and x.grad.tolist() == [30]

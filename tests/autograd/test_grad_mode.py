@@ -118,3 +118,35 @@ def test_inference_in_no_grad_makes_leaves(T):
     with T.no_grad():
         y = x * 2
     assert y.is_leaf and y.grad_fn is None and not y.requires_grad
+
+
+def test_set_grad_enabled_as_a_decorator_restores_the_mode_of_the_call(T):
+    @T.set_grad_enabled(True)
+    def inside():
+        return T.is_grad_enabled()
+
+    with T.no_grad():
+        assert inside() and not T.is_grad_enabled()
+    assert T.is_grad_enabled()
+
+
+def test_two_threads_in_one_decorated_function(T):
+    entered, leave = threading.Barrier(2), threading.Barrier(2)
+    after = {}
+
+    @T.no_grad()
+    def together():
+        entered.wait(5)
+        leave.wait(5)
+
+    def run(enabled):
+        T.set_grad_enabled(enabled)
+        together()
+        after[enabled] = T.is_grad_enabled()
+
+    threads = [threading.Thread(target=run, args=(enabled,)) for enabled in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert after == {True: True, False: False}

@@ -69,6 +69,7 @@ OPERATIONS = {
     "in place": lambda x: x.clone().sin_().mul_(2).exp_(),
     "a view in place": lambda x: torch.stack([x.clone()[:2].mul_(x[:2]), x[1:]]),
     "index": lambda x: x[[0, 1]],
+    "multiplied by its own part": lambda x: x.clone().mul_(x[:1]),
     "max": lambda x: x.max(0)[0],
     "pool": lambda x: torch.max_pool2d((x * 1).reshape(1, 1, 3).expand(1, 2, 3), 1),
 }
@@ -86,6 +87,14 @@ def test_graphs_make_no_cycles(name, no_gc):
             out.sum().backward()
         del middle, out
         assert [r() for r in held] == [None] * 3
+
+
+def test_a_part_computed_from_other_parts_makes_no_cycle(no_gc):
+    x = torch.ones(3, requires_grad=True).clone()
+    x[0] = x[1] * x[2]  # mul saves views of x, whose place in the graph the assignment changes
+    held = weakref.ref(x), weakref.ref(x.grad_fn)
+    del x
+    assert [r() for r in held] == [None, None]
 
 
 def test_retain_grad_makes_no_cycle(no_gc):
@@ -113,7 +122,7 @@ def test_saved_tensors_go_while_backward_runs(no_gc):
     x = torch.ones(1, requires_grad=True)
     early = x * 1
     late = early.exp()
-    saved = weakref.ref(late)
+    saved = weakref.ref(late.array)
     out = late * late
     del late
     alive = []
@@ -126,7 +135,7 @@ def test_saved_tensors_go_while_backward_runs(no_gc):
 def test_formulas_save_only_what_they_name(no_gc):
     a = torch.ones(3, requires_grad=True) * 1
     b = torch.ones(3)
-    held_a, held_b = weakref.ref(a), weakref.ref(b)
+    held_a, held_b = weakref.ref(a.array), weakref.ref(b.array)
     total = a * b  # b needs no gradient, so its partner is not saved; b itself is
     plus = total + b
     del a, b

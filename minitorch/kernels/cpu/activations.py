@@ -45,8 +45,10 @@ def silu_forward(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x). Mirrors torch.nn.functional.silu."""
 
     def kernel(out, x):
-        _sigmoid(out, x)
-        out *= x
+        np.negative(x, out=out)
+        np.exp(out, out=out)
+        out += 1
+        np.divide(x, out, out=out)
 
     return elementwise(kernel, x)
 
@@ -202,9 +204,8 @@ def _normal_cdf(out, x):
     t *= -0.5
     np.exp(t, out=t)
     out *= t  # erfc(|x| / sqrt(2)) / 2: the probability of a tail
-    np.subtract(0.5, out, out=out)
-    np.copysign(out, x, out=out)
-    out += 0.5
+    np.subtract(x > 0, out, out=out)  # below 0 minus the tail, above 1 minus the tail
+    np.abs(out, out=out)
     return t
 
 

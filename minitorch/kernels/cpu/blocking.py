@@ -6,6 +6,9 @@ first operation to the last, with `out=` so that nothing new is allocated, only 
 the last write go to memory. The blocks must not be too small either: each NumPy call costs about
 half a microsecond, and in two threads it also waits for the GIL.
 
+For a few elements those half microseconds are all there is. What fits one block therefore goes the
+short way: no flattening, no loop, the same function straight on the inputs.
+
 PyTorch: aten/src/ATen/native/cpu/Loops.h, which fuses at compile time instead.
 """
 
@@ -18,8 +21,8 @@ import numpy as np
 
 from .threads import parallel_for
 
-BLOCK = 1 << 15
-"""Elements of a block: three or four float32 arrays of this size (128 KB) share an L2 cache."""
+BLOCK = 1 << 16
+"""Elements of a block: three or four float32 arrays of this size (256 KB) share an L2 cache."""
 
 GRAIN = 1 << 16
 """Elements for which another thread is worth waking."""
@@ -39,19 +42,19 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
     return _FLOAT32 if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
 
 
-@np.errstate(all="ignore")  # as in PyTorch, inf - inf is nan without a word
 def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     """A new array: function(out_block, *input_blocks) over flat blocks of inputs of one shape.
 
-    Half-precision blocks are widened to float32 before, and the result rounded after.
+    Half-precision blocks are widened to float32 before, and the result rounded after. Inputs that
+    fit one block are handed over as they are.
     """
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)
     out = np.empty(shape, dtype)
-    flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
-    if out.size <= BLOCK and wide == dtype:
-        function(flat, *flat_inputs)
+    if out.size <= BLOCK and wide is dtype and shape != ():
+        function(out, *inputs)
         return out
+    flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
 
     def work(start, stop):
         for block in blocks(start, stop, BLOCK):
@@ -66,39 +69,54 @@ def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     return out
 
 
-def by_rows(function: Callable, axis: int, *arrays: np.ndarray) -> None:
-    """Calls function(*blocks) over blocks of whole rows along `axis`, of C-contiguous arrays.
+def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
+    """A new array: function(*input_blocks, out_block, axis) over blocks of whole rows along `axis`.
 
-    The blocks are (rows, n) where axis is the last one, and (rows, n, inner) otherwise: the row
-    runs along axis 1 in either case. (Views, so that the function can write into an output.)
+    Inputs that fit one block are handed over as they are. The blocks of larger ones are (rows, n)
+    where axis is the last one, and (rows, n, inner) otherwise: the row runs along axis 1 in either
+    case. Half precision is computed in float32.
     """
-    shape = arrays[0].shape or (1,)
+    dtype, shape = inputs[0].dtype, inputs[0].shape
+    wide = accumulation_dtype(dtype)
+    if 0 < inputs[0].size <= BLOCK and wide is dtype and shape != ():
+        out = np.empty(shape, dtype)
+        function(*inputs, out, axis)
+        return out
+
+    out = np.empty(shape, wide)
+    if out.size == 0:
+        return out.astype(dtype)
+    shape = shape or (1,)
     axis %= len(shape)
     n, inner = shape[axis], prod(shape[axis + 1 :])
-    if arrays[0].size == 0:
-        return
     layout = (-1, n) if inner == 1 else (-1, n, inner)
-    views = [a.reshape(layout) for a in arrays]
-    if arrays[0].size <= BLOCK:
-        function(*views)
-        return
+    views = [np.ascontiguousarray(a, wide).reshape(layout) for a in (*inputs, out)]
 
     def work(start, stop):
         for rows in blocks(start, stop, BLOCK // (n * inner)):
-            function(*[view[rows] for view in views])
+            function(*[view[rows] for view in views], 1)
 
     parallel_for(len(views[0]), work, GRAIN // (n * inner))
+    return out.astype(dtype, copy=False)
 
 
-def row_sum(block: np.ndarray) -> np.ndarray:
-    """Sums along axis 1, kept as length 1. Large matrices go through BLAS, times ones: quicker."""
-    if block.ndim == 2 and block.size > 4096:
+def row_sum(block: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Sums along `axis`, kept as length 1. Large matrices go through BLAS, times ones: quicker."""
+    if block.size > 4096 and block.ndim == 2 and axis in (1, -1):
         return (block @ np.ones(block.shape[1], block.dtype))[:, None]
-    return np.add.reduce(block, axis=1, keepdims=True)
+    return np.add.reduce(block, axis, keepdims=True)
 
 
-def row_dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Sums a * b along axis 1, kept as length 1."""
-    if a.ndim == 2:
-        return np.vecdot(a, b)[:, None]
-    return np.add.reduce(a * b, axis=1, keepdims=True)
+def row_dot(a: np.ndarray, b: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Sums a * b along `axis`, kept as length 1."""
+    if axis in (a.ndim - 1, -1):
+        return np.vecdot(a, b, keepdims=True)
+    return np.add.reduce(a * b, axis, keepdims=True)
+
+
+def strided_view(array: np.ndarray, shape, strides, offset: int = 0) -> np.ndarray:
+    """The memory of a contiguous array, from its entry `offset` on, as `shape` with byte `strides`.
+
+    Like numpy.lib.stride_tricks.as_strided, but quick to make, and it must stay within the array.
+    """
+    return np.ndarray(shape, array.dtype, array, offset * array.itemsize, strides)

@@ -28,13 +28,13 @@ PyTorch: aten/src/ATen/native/ConvolutionMM2d.cpp; oneDNN.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from .blocking import accumulation_dtype, blocks
+from .blocking import accumulation_dtype, blocks, strided_view
 from .threads import parallel_for
 
 COLUMNS = 1 << 18
@@ -48,7 +48,7 @@ def conv_forward(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
     (N, O, *out spatial). Raises RuntimeError where the kernel is larger than the padded input.
     Mirrors torch.nn.functional.conv1d, conv2d and conv3d.
     """
-    plan = _Plan(x.shape, weight.shape, stride, padding, dilation, groups)
+    plan = _plan(x.shape, weight.shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(x.dtype)
     out = np.empty((len(x), plan.channels_out, *plan.out), x.dtype)
     w = weight.astype(dtype, copy=False).reshape(groups, plan.channels_out // groups, -1)
@@ -72,7 +72,7 @@ def conv_backward_weight(grad, x, weight_shape, stride=1, padding=0, dilation=1,
 
     Mirrors torch.nn.grad.conv2d_weight. (The gradient for bias is grad's sum over all but O.)
     """
-    plan = _Plan(x.shape, weight_shape, stride, padding, dilation, groups)
+    plan = _plan(x.shape, weight_shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(x.dtype)
 
     def work(start, stop):
@@ -96,7 +96,7 @@ def conv_backward_input(grad, weight, input_shape, stride=1, padding=0, dilation
 
     Mirrors torch.nn.grad.conv2d_input. It is also the forward of a transposed convolution.
     """
-    plan = _Plan(input_shape, weight.shape, stride, padding, dilation, groups)
+    plan = _plan(input_shape, weight.shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(grad.dtype)
     kernel = prod(plan.kernel)
     # One matrix (C/g * k*k, O/g) a group; a block of channels is a block of its rows.
@@ -117,13 +117,26 @@ def conv_backward_input(grad, weight, input_shape, stride=1, padding=0, dilation
     return dx
 
 
+def _plan(input_shape, weight_shape, stride, padding, dilation, groups) -> _Plan:
+    """The plan for these sizes, made once: for a small convolution it is most of the work."""
+    n = len(weight_shape) - 2
+    return _cached_plan(
+        tuple(input_shape),
+        tuple(weight_shape),
+        _each(stride, n),
+        _each(padding, n),
+        _each(dilation, n),
+        groups,
+    )
+
+
 class _Plan:
     """The sizes of a convolution, and the blocks it is cut into."""
 
     def __init__(self, input_shape, weight_shape, stride, padding, dilation, groups):
-        spatial, self.kernel = tuple(input_shape[2:]), tuple(weight_shape[2:])
-        n = len(spatial)
-        self.stride, padding, self.dilation = (_each(v, n) for v in (stride, padding, dilation))
+        n = len(stride)
+        spatial, self.kernel = input_shape[2:], weight_shape[2:]
+        self.stride, self.dilation = stride, dilation
         self.stride_1 = set(self.stride) == {1}
         self.groups, self.channels, self.channels_out = groups, input_shape[1], weight_shape[0]
         if self.channels != weight_shape[1] * groups or self.channels_out % groups:
@@ -132,6 +145,7 @@ class _Plan:
                 f"{list(input_shape)} to have {weight_shape[1] * groups} channels, but got "
                 f"{self.channels} channels instead"
             )
+        self.is_padded = any(padding)
         self.padded = tuple(s + 2 * p for s, p in zip(spatial, padding, strict=True))
         self.interior = (..., *(slice(p, p + s) for s, p in zip(spatial, padding, strict=True)))
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
@@ -143,12 +157,18 @@ class _Plan:
         self.out = tuple(
             (p - r) // s + 1 for p, r, s in zip(self.padded, reach, self.stride, strict=True)
         )
+        self.row = prod(self.out[1:])  # positions in a row of the output
         channel = prod(self.kernel) * prod(self.out)  # columns of one channel, in elements
         sample = max(self.channels * channel, 1)
-        self.samples = max(COLUMNS // sample, 1)
+        self.samples = max(min(COLUMNS // sample, input_shape[0]), 1)
         self.rows = -(-self.out[0] // -(-sample // COLUMNS))  # -(-a // b) rounds up
         self.group_channels = max(COLUMNS // max(self.samples * groups * channel, 1), 1)
         flops = 2 * sample * self.channels_out // groups
+        # For _Gather: how far a kernel position shifts the flat image, and at most; and its length.
+        steps = [prod(self.padded[i + 1 :]) for i in range(n)]
+        self.shifts = [d * s for d, s in zip(dilation, steps, strict=True)]
+        self.gap = sum((k - 1) * s for k, s in zip(self.kernel, self.shifts, strict=True))
+        self.length = self.out[0] * steps[0]
         self.grain = max(2_000_000 // max(flops, 1), 1)  # some 20 us of work for each thread
 
     def matrices(self, array):
@@ -156,24 +176,29 @@ class _Plan:
         return array.reshape(len(array), self.groups, -1, prod(array.shape[2:]))
 
 
+_cached_plan = functools.lru_cache(maxsize=256)(_Plan)
+
+
 def _im2col(x, plan, dtype, start, stop) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yields (samples, rows of the output, their columns) over samples start to stop of x.
 
     The columns are (n, groups, C/groups*k*k, positions), valid until the next ones are made.
     """
-    n = min(plan.samples, stop - start)
-    images = np.zeros((n, plan.channels, *plan.padded), dtype)
-    windows = _windows(images, plan)
-    buffer = np.empty(windows.size // plan.out[0] * plan.rows, dtype)
-    every = (slice(None),) * len(plan.kernel)
+    n = min(plan.samples, stop - start)  # at a time
+    copied = plan.is_padded or x.dtype != dtype or not x.flags.c_contiguous
+    images = np.zeros((n, plan.channels, *plan.padded), dtype) if copied else x
+    buffer = np.empty(n * plan.channels * prod(plan.kernel) * plan.row * plan.rows, dtype)
+    every = (slice(None),) * (2 + len(plan.kernel))
     for samples in blocks(start, stop, n):
         count = samples.stop - samples.start
-        images[:count][plan.interior] = x[samples]
+        if copied:
+            images[:count][plan.interior] = x[samples]
+        windows = _windows(images[:count] if copied else x[samples], plan)
         for rows in blocks(0, plan.out[0], plan.rows):
-            patches = windows[:count, :, *every, rows]
+            patches = windows[*every, rows]
             columns = buffer[: patches.size].reshape(patches.shape)
             np.copyto(columns, patches)
-            positions = prod(plan.out[1:]) * (rows.stop - rows.start)
+            positions = plan.row * (rows.stop - rows.start)
             yield samples, rows, columns.reshape(count, plan.groups, -1, positions)
 
 
@@ -183,7 +208,7 @@ def _windows(images, plan):
     over_kernel = [d * s for d, s in zip(plan.dilation, space, strict=True)]
     over_output = [t * s for t, s in zip(plan.stride, space, strict=True)]
     shape = (*images.shape[:2], *plan.kernel, *plan.out)
-    return as_strided(images, shape, (n, c, *over_kernel, *over_output))
+    return strided_view(images, shape, (n, c, *over_kernel, *over_output))
 
 
 class _Scatter:
@@ -217,13 +242,9 @@ class _Gather:
 
     def __init__(self, plan, dtype):
         self.plan, self.dtype = plan, dtype
-        steps = [prod(plan.padded[i + 1 :]) for i in range(len(plan.padded))]
-        self.shifts = [d * s for d, s in zip(plan.dilation, steps, strict=True)]
-        self.gap = sum((k - 1) * s for k, s in zip(plan.kernel, self.shifts, strict=True))
-        self.length = plan.out[0] * steps[0]
         channels = plan.samples * min(plan.groups * plan.group_channels, plan.channels)
         rows = channels * prod(plan.kernel)
-        self.buffer = np.zeros(rows * (self.gap + self.length) + self.gap, dtype)
+        self.buffer = np.zeros(rows * (plan.gap + plan.length) + plan.gap, dtype)
 
     def prepare(self, grad):
         """grad as wide as the padded input, as matrices (n, groups, O/groups, positions)."""
@@ -234,19 +255,20 @@ class _Gather:
 
     def images(self, w, g):
         """Padded images (n, groups, c, *padded) of w (groups, c*k*k, O/groups) and prepared g."""
-        plan, pitch = self.plan, self.gap + self.length
+        plan, pitch = self.plan, self.plan.gap + self.plan.length
         shape = (len(g), plan.groups, w.shape[1], pitch)
-        columns = self.buffer[: prod(shape)].reshape(shape)[..., self.gap :]
+        columns = self.buffer[: prod(shape)].reshape(shape)[..., plan.gap :]
         np.matmul(w, g, out=columns)
 
         rows_after = [prod(plan.kernel[i + 1 :]) for i in range(len(plan.kernel))]
-        over_kernel = [r * pitch - s for r, s in zip(rows_after, self.shifts, strict=True)]
+        over_kernel = [r * pitch - s for r, s in zip(rows_after, plan.shifts, strict=True)]
         channels, kernel = len(g) * w.shape[0] * w.shape[1] // prod(plan.kernel), plan.kernel
         strides = [prod(kernel) * pitch, *over_kernel, 1]
-        entries = as_strided(
-            self.buffer[self.gap :],
+        entries = strided_view(
+            self.buffer,
             (channels, *kernel, prod(plan.padded)),
             [s * self.buffer.itemsize for s in strides],
+            plan.gap,
         )
         images = np.add.reduce(entries, axis=tuple(range(1, 1 + len(kernel))))
         return images.reshape(len(g), plan.groups, -1, *plan.padded)

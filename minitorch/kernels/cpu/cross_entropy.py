@@ -42,15 +42,15 @@ def nll_loss_forward(
     wide = accumulation_dtype(dtype)
     entries, weights = _entries(log_probs.shape, target, weight, ignore_index, wide)
     losses = log_probs.reshape(-1)[entries].astype(wide, copy=False)
-    # An ignored target's log-probability may be inf, and 0 * inf would be nan.
-    losses = np.where(weights == 0, weights, losses) * -weights
-    total = weights.sum()
+    if weights is None:
+        losses, total = np.negative(losses), wide.type(target.size)
+    else:  # an ignored target's log-probability may be inf, and 0 * inf would be nan
+        losses, total = np.where(weights == 0, weights, losses) * -weights, weights.sum()
     if reduction == "none":
         return losses.reshape(target.shape).astype(dtype, copy=False), np.asarray(total)
     loss = losses.sum()
     if reduction == "mean":
-        with np.errstate(invalid="ignore", divide="ignore"):
-            loss = loss / total
+        loss = loss / total
     return np.asarray(loss, dtype), np.asarray(total)
 
 
@@ -101,42 +101,53 @@ def cross_entropy_backward(
     shape = log_probs.shape
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     scale = _scale(grad, weights, reduction, total_weight)
-    n, classes, inner = _sizes(shape)
-    dx = np.exp(log_probs, dtype=wide, order="C").reshape(n, classes, inner)
-    dx *= scale.reshape(n, 1, inner)
+    dx = np.exp(log_probs, dtype=wide, order="C")
+    if scale.ndim:
+        n, classes, inner = _sizes(shape)
+        per_class = dx.reshape(n, classes, inner)  # a view: dx is contiguous
+        per_class *= scale.reshape(n, 1, inner)
+    else:
+        dx *= scale
     dx.reshape(-1)[entries] -= scale
-    return dx.reshape(shape).astype(log_probs.dtype, copy=False)
+    return dx.astype(log_probs.dtype, copy=False)
 
 
 def _entries(shape, target, weight, ignore_index, dtype):
     """For each target: where its class lies in the flat input, and its weight (0 if ignored).
 
-    An ignored target is replaced by class 0, whose weight is then 0.
+    An ignored target is replaced by class 0. The weights are None where all are 1.
     """
     n, classes, inner = _sizes(shape)
     target = target.reshape(-1)
-    ignored = target == ignore_index
-    some = ignored.any()
-    if some:
+    low, high = (target.min(), target.max()) if target.size else (0, 0)
+    ignored = target == ignore_index if low <= ignore_index <= high else None
+    if low < 0 or high >= classes:
+        wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
+        if wrong.size:
+            raise IndexError(f"Target {wrong[0]} is out of bounds.")
+    weights = None
+    if ignored is not None:
         target = np.where(ignored, 0, target)
-    if target.size and (target.min() < 0 or target.max() >= classes):
-        wrong = target[(target < 0) | (target >= classes)][0]
-        raise IndexError(f"Target {wrong} is out of bounds.")
-    weights = np.ones(target.shape, dtype) if weight is None else weight.astype(dtype)[target]
-    if some:
-        weights[ignored] = 0
+    if weight is not None:
+        weights = weight.astype(dtype)[target]
+        if ignored is not None:
+            weights[ignored] = 0
+    elif ignored is not None:
+        weights = np.logical_not(ignored).astype(dtype)
     if inner == 1:
-        return np.arange(n) * classes + target, weights
+        return np.arange(0, n * classes, classes) + target, weights
     start = (np.arange(n) * classes * inner)[:, None] + np.arange(inner)
     return start.reshape(-1) + target * inner, weights
 
 
 def _scale(grad, weights, reduction, total_weight):
-    """d result / d loss[i], times the weight: (targets,)."""
+    """d result / d loss[i], times the weight: (targets,), or () where it is the same for all."""
     if reduction == "mean":
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # Where all are ignored the loss is nan, yet the gradient is 0.
-            return np.where(weights == 0, weights, weights * (grad / total_weight))
+        grad = grad / total_weight
+        # Where all are ignored the loss is nan, yet the gradient is 0.
+        return grad if weights is None else np.where(weights == 0, weights, weights * grad)
+    if weights is None:
+        return grad.reshape(-1) if reduction == "none" else grad
     return weights * grad.reshape(-1)
 
 

@@ -23,23 +23,29 @@ def layer_norm_forward(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     """
     rows, n, wide = _as_rows(x, normalized_shape)
     out = np.empty(rows.shape, wide)
-    mean, rstd = np.zeros((len(rows), 1), wide), np.full((len(rows), 1), np.nan, wide)
     w, b = (None if p is None else p.astype(wide, copy=False).reshape(-1) for p in (weight, bias))
+
+    def normalize(rows, out):
+        mean = row_sum(rows) / n
+        np.subtract(rows, mean, out=out)
+        rstd = 1 / np.sqrt(row_dot(out, out) / n + eps)
+        out *= rstd
+        if w is not None:
+            out *= w
+        if b is not None:
+            out += b
+        return mean, rstd
 
     def work(start, stop):
         for block in blocks(start, stop, BLOCK // n):
-            y = out[block]
-            mean[block] = row_sum(rows[block]) / n
-            np.subtract(rows[block], mean[block], out=y)
-            rstd[block] = 1 / np.sqrt(row_dot(y, y) / n + eps)
-            y *= rstd[block]
-            if w is not None:
-                y *= w
-            if b is not None:
-                y += b
+            mean[block], rstd[block] = normalize(rows[block], out[block])
 
-    if rows.size:
-        parallel_for(len(rows), work, GRAIN // n)
+    if 0 < rows.size <= BLOCK:
+        mean, rstd = normalize(rows, out)
+    else:
+        mean, rstd = np.zeros((len(rows), 1), wide), np.full((len(rows), 1), np.nan, wide)
+        if rows.size:
+            parallel_for(len(rows), work, GRAIN // n)
     kept = x.ndim - len(normalized_shape)
     statistics = (*x.shape[:kept], *[1] * len(normalized_shape))
     out = out.reshape(x.shape).astype(x.dtype, copy=False)
@@ -56,7 +62,8 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
         dbias = sum(grad)    dweight = sum(grad * xhat)                          over rows
         dx = rstd * (g - mean(g) - xhat * mean(g * xhat))                        within a row
     """
-    lacking = next((i for i in reversed(range(x.ndim)) if rstd.shape[i] != 1), -1) + 1
+    if weight is None:
+        lacking = next((i for i in reversed(range(x.ndim)) if rstd.shape[i] != 1), -1) + 1
     normalized_shape = x.shape[lacking:] if weight is None else weight.shape
     rows, n, wide = _as_rows(x, normalized_shape)
     grads = _as_rows(grad, normalized_shape)[0]
@@ -64,29 +71,38 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
     w = np.ones(n, wide) if weight is None else weight.astype(wide, copy=False).reshape(-1)
     dx = np.empty(rows.shape, wide) if needs[0] else None
 
+    def gradients(g, x, mean, rstd, dx):
+        """Writes dx; returns (dweight, dbias) of these rows."""
+        centred = x - mean
+        product = g * centred
+        if dx is not None:
+            g_mean = (g @ w)[:, None] / n  # mean(g * w): no need to form g * w first
+            centred *= (product @ w)[:, None] * rstd * rstd / n
+            np.multiply(g, w, out=dx)
+            dx -= centred
+            dx -= g_mean
+            dx *= rstd
+        return (
+            rstd[:, 0] @ product if needs[1] else 0,
+            np.add.reduce(g, axis=0) if needs[2] else 0,
+        )
+
     def work(start, stop):
         dw, db = np.zeros(n, wide), np.zeros(n, wide)
         for block in blocks(start, stop, BLOCK // n):
-            g, r = grads[block], rstd[block]
-            centred = rows[block] - mean[block]
-            product = g * centred
-            if needs[1]:
-                dw += r[:, 0] @ product
-            if needs[2]:
-                db += g.sum(0)
-            if dx is not None:
-                g_mean = (g @ w)[:, None] / n  # mean(g * w): no need to form g * w first
-                slope = (product @ w)[:, None] * r * r / n
-                y = np.multiply(g, w, out=dx[block])
-                centred *= slope
-                y -= centred
-                y -= g_mean
-                y *= r
+            part = None if dx is None else dx[block]
+            more = gradients(grads[block], rows[block], mean[block], rstd[block], part)
+            dw += more[0]
+            db += more[1]
         return dw, db
 
-    partial = parallel_for(len(rows), work, GRAIN // n) if rows.size else []
-    dw = sum((p[0] for p in partial), np.zeros(n, wide))
-    db = sum((p[1] for p in partial), np.zeros(n, wide))
+    if 0 < rows.size <= BLOCK:
+        dw, db = gradients(grads, rows, mean, rstd, dx)
+    else:
+        dw, db = np.zeros(n, wide), np.zeros(n, wide)
+        for more in parallel_for(len(rows), work, GRAIN // n) if rows.size else ():
+            dw += more[0]
+            db += more[1]
     dx = None if dx is None else dx.reshape(x.shape).astype(x.dtype, copy=False)
     return (
         dx,

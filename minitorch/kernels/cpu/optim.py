@@ -35,15 +35,14 @@ def sgd_step(
     `first`: momentum_buffer holds nothing yet, and becomes the gradient. Momentum needs it.
     """
 
-    def kernel(param, grad, buffer=None):
+    def kernel(scratch, param, grad, buffer=None):
         grad = _adjusted(grad, param, weight_decay, maximize)
-        scratch = np.empty_like(param)
         if buffer is not None:
             if first:
                 buffer[...] = grad
             else:
                 buffer *= momentum
-                buffer += np.multiply(grad, 1 - dampening, out=scratch)
+                buffer += np.multiply(grad, 1 - dampening, out=scratch) if dampening else grad
             if nesterov:
                 np.multiply(buffer, momentum, out=scratch)
                 scratch += grad
@@ -80,11 +79,10 @@ def adam_step(
     root = math.sqrt(1 - beta2**step)
     shrink = 1 - lr * weight_decay if decoupled_weight_decay else 1.0
 
-    def kernel(param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq=None):
+    def kernel(scratch, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq=None):
         if shrink != 1.0:
             param *= shrink
         grad = _adjusted(grad, param, 0.0 if decoupled_weight_decay else weight_decay, maximize)
-        scratch = np.empty_like(param)
         # exp_avg.lerp_(grad, 1 - beta1): from the nearer of its two ends
         np.subtract(grad, exp_avg, out=scratch)
         if 1 - beta1 < 0.5:
@@ -120,15 +118,19 @@ def _adjusted(grad, param, weight_decay, maximize):
 
 
 def _in_blocks(kernel, param, grad, *state):
-    """kernel over flat blocks of arrays of one size, where param and the state change in place."""
+    """kernel(scratch, *blocks) over flat blocks of arrays of one size; param and the state change.
+
+    The scratch block is one for each thread: it stays in the cache from block to block.
+    """
     arrays = [param, grad, *state]
     if param.size <= BLOCK or not all(a.flags.c_contiguous for a in (param, *state)):
-        kernel(*arrays)  # a single block, or no flat view exists
+        kernel(np.empty_like(param), *arrays)  # a single block, or no flat view exists
         return
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
 
     def work(start, stop):
+        scratch = np.empty(BLOCK, param.dtype)
         for block in blocks(start, stop, BLOCK):
-            kernel(*[a[block] for a in arrays])
+            kernel(scratch[: block.stop - block.start], *[a[block] for a in arrays])
 
     parallel_for(param.size, work, GRAIN)

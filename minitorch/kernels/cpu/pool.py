@@ -12,14 +12,17 @@ PyTorch: aten/src/ATen/native/cpu/MaxPoolKernel.cpp, AvgPoolKernel.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import itertools
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks
 from .threads import parallel_for
+
+FEW = 1024
+"""Windows up to which the number of NumPy calls is what counts."""
 
 
 def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
@@ -29,7 +32,7 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
     int64. A nan is taken for the greatest. Raises RuntimeError where no window fits. Mirrors
     torch's max_pool2d_with_indices.
     """
-    windows = _Windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    windows = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
     out = np.empty((len(planes), *windows.out), x.dtype)
     indices = np.empty(out.shape, np.int64)
@@ -38,7 +41,9 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
     def work(start, stop):
         for block in blocks(start, stop, windows.block):
             best, place = out[block], indices[block]
-            number = _running_maximum(windows, windows.pad(planes[block], lowest), best)
+            padded = windows.pad(planes[block], lowest)
+            maximum = _maximum_of_few if best.size <= FEW else _running_maximum
+            number = maximum(windows, padded, best)
             np.add(windows.offsets.take(number), windows.first, out=place)
             if windows.padding != (0, 0):
                 # In a window of nothing but -inf, the padding must not be the place.
@@ -50,17 +55,24 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
     return out.reshape(shape), indices.reshape(shape)
 
 
+def _maximum_of_few(windows, padded, best):
+    """What _running_maximum does, in the fewest calls; of long arrays argmax is slow."""
+    values = np.array([padded[view] for view in windows.views])  # (k*k, n, *out)
+    np.maximum.reduce(values, axis=0, out=best)
+    if np.isnan(best).any():  # of several nan the last one counts, and argmax takes the first
+        return _running_maximum(windows, padded, best)
+    return values.argmax(axis=0)
+
+
 def _running_maximum(windows, padded, best):
     """Fills best with the windows' maxima; returns their positions' numbers, row by row."""
     number = np.zeros(best.shape, np.uint8 if prod(windows.kernel) < 256 else np.intp)
     value, better = np.empty_like(best), np.empty_like(number)
 
     def run(nan):
-        for i, view in enumerate(windows.views(padded)):
-            if i == 0:
-                np.copyto(best, view)
-                continue
-            np.copyto(value, view)  # the strided access once, not for each use
+        np.copyto(best, padded[windows.views[0]])
+        for i, view in enumerate(windows.views[1:], start=1):
+            np.copyto(value, padded[view])  # the strided access once, not for each use
             grows = value > best
             if nan:
                 grows |= np.isnan(value)
@@ -107,7 +119,7 @@ def avg_pool2d_forward(
     divisor_override=None,
 ):
     """The means of the windows of x (N, C, H, W) or (C, H, W). Mirrors torch's avg_pool2d."""
-    windows = _Windows(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    windows = _windows(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     dtype = accumulation_dtype(x.dtype)
     divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
     planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
@@ -117,8 +129,8 @@ def avg_pool2d_forward(
         for block in blocks(start, stop, windows.block):
             padded = windows.pad(planes[block].astype(dtype, copy=False), 0)
             total = np.zeros(out[block].shape, dtype)
-            for view in windows.views(padded):
-                total += view
+            for view in windows.views:
+                total += padded[view]
             np.divide(total, divisor, out=out[block], casting="unsafe")
 
     parallel_for(len(planes), work, windows.grain)
@@ -139,7 +151,7 @@ def avg_pool2d_backward(
 
     Linear in grad, so its derivative is avg_pool2d_forward. Mirrors torch's avg_pool2d_backward.
     """
-    windows = _Windows(input_shape, kernel_size, stride, padding, 1, ceil_mode)
+    windows = _windows(input_shape, kernel_size, stride, padding, 1, ceil_mode)
     dtype = accumulation_dtype(grad.dtype)
     divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
     grads = grad.reshape(prod(input_shape[:-2]), *windows.out)
@@ -149,21 +161,29 @@ def avg_pool2d_backward(
         for block in blocks(start, stop, windows.block):
             padded = np.zeros((block.stop - block.start, *windows.padded), dtype)
             share = grads[block] / divisor
-            for view in windows.views(padded):
-                view += share
+            for view in windows.views:
+                padded[view] += share
             dx[block] = padded[windows.interior]
 
     parallel_for(len(grads), work, windows.grain)
     return dx.reshape(input_shape)
 
 
+def _windows(input_shape, kernel_size, stride, padding, dilation, ceil_mode) -> _Windows:
+    """The windows for these sizes, made once: for small images that is most of the work."""
+    kernel = _pair(kernel_size)
+    stride = kernel if stride is None or stride == () else _pair(stride)
+    return _cached_windows(
+        tuple(input_shape[-3:]), kernel, stride, _pair(padding), _pair(dilation), ceil_mode
+    )
+
+
 class _Windows:
     """Where the windows of a pooling lie. Mirrors aten/src/ATen/native/Pool.h for the sizes."""
 
-    def __init__(self, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
-        self.kernel, self.padding, self.dilation = map(_pair, (kernel_size, padding, dilation))
-        self.stride = self.kernel if stride is None or stride == () else _pair(stride)
-        self.input = tuple(input_shape[-2:])
+    def __init__(self, input_shape, kernel, stride, padding, dilation, ceil_mode):
+        self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
+        self.input = input_shape[-2:]
         if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
             raise RuntimeError(
                 f"pad should be at most half of effective kernel size, but got pad="
@@ -204,6 +224,12 @@ class _Windows:
         self.first, self.first_inside, self.offsets = (
             row[:, None] * self.input[1] + column for row, column in (first, inside, steps)
         )
+        # Into padded planes (n, H, W): what all windows (n, *out) see at each kernel position.
+        self.views = [
+            (slice(None), slice(i, i + (oh - 1) * sh + 1, sh), slice(j, j + (ow - 1) * sw + 1, sw))
+            for (oh, ow), (sh, sw) in [(self.out, self.stride)]
+            for i, j in itertools.product(*steps)
+        ]
         self.block = BLOCK // prod(self.padded)
         self.grain = GRAIN // prod(self.padded)
 
@@ -215,14 +241,7 @@ class _Windows:
         padded[self.interior] = planes
         return padded
 
-    def views(self, padded) -> Iterator[np.ndarray]:
-        """The view (n, *out) of each position of the kernel, row by row."""
-        (dh, dw), (n, h, w) = self.dilation, padded.strides
-        strides = (n, h * self.stride[0], w * self.stride[1])
-        for i, j in np.ndindex(*self.kernel):
-            corner = padded[:, i * dh :, j * dw :]
-            yield as_strided(corner, (len(padded), *self.out), strides)
-
+    @functools.lru_cache(maxsize=256)  # noqa: B019 (the windows are in a cache themselves)
     def divisor(self, count_include_pad, override):
         """How many entries each window's mean is over, (*out)."""
         if override is not None:
@@ -237,6 +256,9 @@ class _Windows:
                 start, stop = np.maximum(start, 0), np.minimum(stop, h)
             counts.append(stop - start)
         return np.multiply.outer(*counts)
+
+
+_cached_windows = functools.lru_cache(maxsize=256)(_Windows)
 
 
 def _count(size, reach, stride, padding, ceil_mode):

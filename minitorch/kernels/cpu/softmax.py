@@ -10,57 +10,46 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blocking import accumulation_dtype, by_rows, row_dot, row_sum
+from .blocking import by_rows, row_dot, row_sum
 
 
 def softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
     """exp(x) / sum(exp(x)) along `axis`. Mirrors torch.softmax."""
 
-    def kernel(x, out):
-        np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), out=out)
+    def kernel(x, out, axis):
+        np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=out)
         np.exp(out, out=out)
-        out /= row_sum(out)
+        out /= row_sum(out, axis)
 
-    return _rows(kernel, axis, x)
+    return by_rows(kernel, axis, x)
 
 
 def softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
     """The gradient for x: out * (grad - sum(grad * out))."""
 
-    def kernel(grad, out, dx):
-        np.subtract(grad, row_dot(grad, out), out=dx)
+    def kernel(grad, out, dx, axis):
+        np.subtract(grad, row_dot(grad, out, axis), out=dx)
         dx *= out
 
-    return _rows(kernel, axis, grad, out)
+    return by_rows(kernel, axis, grad, out)
 
 
 def log_softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
     """x - log(sum(exp(x))) along `axis`. Mirrors torch.log_softmax."""
 
-    def kernel(x, out):
-        np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), out=out)
-        out -= np.log(row_sum(np.exp(out)))
+    def kernel(x, out, axis):
+        np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=out)
+        out -= np.log(row_sum(np.exp(out), axis))
 
-    return _rows(kernel, axis, x)
+    return by_rows(kernel, axis, x)
 
 
 def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
     """The gradient for x: grad - exp(out) * sum(grad)."""
 
-    def kernel(grad, out, dx):
+    def kernel(grad, out, dx, axis):
         np.exp(out, out=dx)
-        dx *= row_sum(grad)
+        dx *= row_sum(grad, axis)
         np.subtract(grad, dx, out=dx)
 
-    return _rows(kernel, axis, grad, out)
-
-
-@np.errstate(all="ignore")
-def _rows(kernel, axis, *inputs):
-    """A new array of kernel(*inputs, out) by rows. Half precision is computed in float32."""
-    dtype = inputs[0].dtype
-    wide = accumulation_dtype(dtype)
-    inputs = [np.ascontiguousarray(a, wide).reshape(a.shape) for a in inputs]
-    out = np.empty(inputs[0].shape, wide)
-    by_rows(kernel, axis, *inputs, out)
-    return out.astype(dtype, copy=False)
+    return by_rows(kernel, axis, grad, out)
