@@ -2,7 +2,7 @@
 
 Why: NumPy and PyTorch name their types alike but combine them differently (NumPy: int32 array +
 float32 array is float64; PyTorch: float32). A `dtype` here is PyTorch's object around NumPy's.
-Invariant: `result_type` is the only place that decides what two types become.
+Invariant: `combine` is the only place that decides what several types become.
 PyTorch: c10/core/ScalarType.h (promoteTypes), aten/src/ATen/native/TypeProperties.cpp.
 """
 
@@ -230,3 +230,8 @@ def combine(tensors: list[tuple[dtype, int]], numbers: list) -> dtype:
     if result is None:
         raise TypeError("expected at least one tensor or number")
     return result
+
+
+def common_type(arrays) -> np.dtype:
+    """NumPy's type for `arrays` brought together, as by cat and stack."""
+    return combine([(of(a), a.ndim) for a in arrays], []).numpy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import operator
 
 import numpy as np
@@ -12,45 +14,57 @@ from .declare import composite
 from .dims import sizes
 
 
-def _finish(array, dtype, device, requires_grad=False, copy=False) -> Tensor:
+def _finish(array, dtype, device, requires_grad=False) -> Tensor:
     devices.check(device)
     if dtype is not None:
-        array = np.array(array, dtype.numpy) if copy else np.asarray(array, dtype.numpy)
+        array = np.asarray(array, dtype.numpy)
     tensor = wrap(array)
     if requires_grad:
         tensor.requires_grad = True
     return tensor
 
 
-def _array_of(data, dtype):
+def _array_of(data):
     """Nested sequences, numbers, arrays and tensors as a new array of PyTorch's type for them."""
     if isinstance(data, Tensor):
         return np.array(data.array, copy=True)
     if isinstance(data, (np.ndarray, np.generic)):
         return np.array(data)
-    if isinstance(data, (list, tuple)) and _holds_tensors(data):
-        data = _items(data)
+    if isinstance(data, str):
+        raise TypeError("new(): invalid data type 'str'")
+    kinds = _kinds(data)
+    common = functools.reduce(dtypes.promote_types, kinds or {dtypes.get_default_dtype()})
     try:
-        array = np.array(data)
+        return np.array(_items(data) if _holds_tensors(data) else data, common.numpy)
     except ValueError as error:
         raise ValueError(
             f"expected a nested sequence in which all sequences at one level have the same length: "
             f"{error}"
         ) from None
+    except OverflowError as error:
+        raise ValueError(f"Overflow: {error}") from None
+
+
+_NUMBERS = {bool, int, float, complex}
+
+
+def _kinds(data) -> set[dtypes.dtype]:
+    """The dtypes of the numbers in `data`: a Python number's by default, NumPy's and tensors' own."""
+    if isinstance(data, (list, tuple)):
+        types = set(map(type, data))
+        if types <= _NUMBERS:
+            return {dtypes.of_number(t()) for t in types}
+        return set().union(*map(_kinds, data))
+    if isinstance(data, Tensor):
+        return {data.dtype}
+    if type(data) in _NUMBERS:
+        return {dtypes.of_number(data)}
+    if isinstance(data, str):
+        raise ValueError("too many dimensions 'str'")
+    array = np.asarray(data)
     if array.dtype.kind == "O":
         raise TypeError(f"can't make a tensor of {data!r}: expected numbers in nested sequences")
-    if array.dtype.kind in "US":
-        if not isinstance(data, str):
-            raise ValueError("too many dimensions 'str'")
-        raise TypeError("new(): invalid data type 'str'")
-    if dtype is None:
-        if array.dtype.kind == "f":
-            array = array.astype(dtypes.get_default_dtype().numpy)
-        elif array.dtype.kind == "c":
-            array = array.astype(dtypes.of_number(1j).numpy)
-        elif array.size == 0 and array.dtype == np.float64:
-            array = array.astype(dtypes.get_default_dtype().numpy)
-    return array
+    return {dtypes.of(array)}
 
 
 def _holds_tensors(data) -> bool:
@@ -72,7 +86,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     Floats become the default dtype, integers int64, unless `dtype` says otherwise. Raises
     ValueError for ragged sequences, TypeError for what is no number. Mirrors torch.tensor.
     """
-    return _finish(_array_of(data, dtype), dtype, device, requires_grad)
+    return _finish(_array_of(data), dtype, device, requires_grad)
 
 
 @composite(method=False)
@@ -174,11 +188,13 @@ def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False
 
 @composite(function=False)
 def new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """`full` with this tensor's dtype. Mirrors torch.Tensor.new_full."""
     return full(size, fill_value, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 
 @composite(function=False)
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+    """`tensor` with this tensor's dtype. Mirrors torch.Tensor.new_tensor."""
     return tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
@@ -187,27 +203,57 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     """start, start + step, ... below `end`; arange(end) starts at 0. Mirrors torch.arange."""
     if end is None:
         start, end = 0, start
-    start, end, step = [v.item() if isinstance(v, Tensor) else v for v in (start, end, step)]
+    limits = [_number(v) for v in (start, end, step)]
+    if dtype is None:
+        floating = any(isinstance(v, float) for v in limits)
+        dtype = dtypes.get_default_dtype() if floating else dtypes.int64
+    if not all(map(math.isfinite, limits)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    start, end, step = map(int, limits) if dtype is dtypes.int64 else limits
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype is None and any(isinstance(v, float) for v in (start, end, step)):
-        dtype = dtypes.get_default_dtype()
-    return _finish(np.arange(start, end, step), dtype or dtypes.int64, device, requires_grad)
+    i = np.arange(math.ceil((end - start) / step))
+    if dtype.category < dtypes.FLOATING:
+        array = int(start) + int(step) * i
+    else:
+        array = _counted(start, step, i, dtype.numpy)
+    return _finish(array, dtype, device, requires_grad)
+
+
+def _number(value):
+    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+
+
+def _counted(start, step, i, kind):
+    """start + step * i, rounded to `kind` where PyTorch rounds.
+
+    It counts in float64, 32 bytes of results at a time from a first one that is rounded already;
+    what is left after the last 64 bytes is counted one by one.
+    """
+    exact = start + step * i
+    lanes = 32 // kind.itemsize
+    whole = len(i) // (2 * lanes) * (2 * lanes)
+    first = exact[:whole:lanes].astype(kind).astype(np.float64)
+    exact[:whole] = np.repeat(first, lanes) + step * (i[:whole] % lanes)
+    return exact.astype(kind)
 
 
 @composite(method=False)
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False):
     """`steps` evenly spaced values from `start` to `end`, both included. Mirrors torch.linspace."""
-    start, end = [v.item() if isinstance(v, Tensor) else v for v in (start, end)]
     kind = _numpy_type(dtype)
-    # PyTorch counts from both ends towards the middle, in the type of the result.
-    step = kind.type((end - start) / max(steps - 1, 1))
+    start, end = [np.array(_number(v)).astype(kind).item() for v in (start, end)]
+    # PyTorch counts from both ends towards the middle: floats in the type of the result, integers
+    # in float64, whose fraction is then cut off.
+    counting = np.dtype(np.float64) if kind.kind in "iu" else kind
+    step = counting.type((end - start) / max(steps - 1, 1))
     i = np.arange(steps)
-    first = kind.type(start) + step * i.astype(kind)
-    last = kind.type(end) - step * (steps - 1 - i).astype(kind)
-    return _finish(np.where(i < max(steps // 2, 1), first, last), None, device, requires_grad)
+    first = counting.type(start) + step * i.astype(counting)
+    last = counting.type(end) - step * (steps - 1 - i).astype(counting)
+    array = np.where(i < max(steps // 2, 1), first, last).astype(kind)
+    return _finish(array, None, device, requires_grad)
 
 
 @composite(method=False)

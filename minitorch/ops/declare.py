@@ -28,20 +28,20 @@ FLOATS = "efdEFD"
 WEAK = "efdFD"  # those beside which NumPy lets a Python number keep the type: not bfloat16
 
 
-def op(forward=None, *, numpy=(), function=True, method=True, alone=False, **kinds):
+def op(forward=None, *, numpy=(), function=True, method=True, alone=False, pair=False, **kinds):
     """An operation on whole tensors: reductions, products, shapes, layers.
 
     `numpy`: NumPy's function of the same meaning, or several. `function`, `method`: whether it is a
     function of the package and a method of Tensor. `alone`: only the first argument is ever a
-    tensor. `kinds`: see `Op`.
+    tensor; `pair`: there are two, and no other arguments. `kinds`: see `Op`.
     """
     if forward is None:
         return functools.partial(
-            op, numpy=numpy, function=function, method=method, alone=alone, **kinds
+            op, numpy=numpy, function=function, method=method, alone=alone, pair=pair, **kinds
         )
     made = Op(forward, **kinds)
-    call = _alone(made) if alone or made.view else _any(made)
-    return register(functools.wraps(forward)(call), made, numpy, function, method)
+    short_cut = _alone if alone or made.view else _pair if pair else _general
+    return register(functools.wraps(forward)(short_cut(made)), made, numpy, function, method)
 
 
 def view_op(forward=None, **options):
@@ -94,7 +94,7 @@ def composite(forward=None, *, numpy=(), function=True, method=True):
     return register(forward, None, numpy, function, method)
 
 
-def _any(op: Op):
+def _general(op: Op):
     def call(*args, **kwargs):
         return op(*args, **kwargs)
 
@@ -105,17 +105,38 @@ def _alone(op: Op):
     """The short way for one tensor and arguments that are none: sums, views."""
     forward, view = op.forward, op.view
 
-    def call(input, *args, **kwargs):
-        if kwargs or op.many or not isinstance(input, Tensor):
-            return op(input, *args, **kwargs)
+    def call(*args, **kwargs):
+        if kwargs:
+            args, kwargs = op.arrange(args, kwargs)
+        input = args[0]
+        if op.many or not isinstance(input, Tensor):
+            return op(*args, **kwargs)
         try:
-            result = wrap(forward(input.array, *args))
+            result = wrap(forward(input.array, *args[1:], **kwargs))
         except (ValueError, TypeError, IndexError) as error:
             raise errors.translate(error, op, [input]) from error
         if view:
-            link_view(result, input, (op, args, kwargs, None))
+            link_view(result, input, (op, args[1:], kwargs, None))
         if input._requires_grad and mode.enabled and op.inputs:
-            op.record([*op.bind((input, *args), kwargs), result], result)
+            op.record([*op.bind(args, kwargs), result], result)
+        return result
+
+    return call
+
+
+def _pair(op: Op):
+    """The short way for two tensors and nothing else: products."""
+    forward = op.forward
+
+    def call(input, other):
+        if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
+            return op(input, other)
+        try:
+            result = wrap(forward(input.array, other.array))
+        except (ValueError, TypeError) as error:
+            raise errors.translate(error, op, [input, other]) from error
+        if (input._requires_grad or other._requires_grad) and mode.enabled:
+            op.record((input, other, result), result)
         return result
 
     return call

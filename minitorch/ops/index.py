@@ -7,6 +7,8 @@ PyTorch: torch/csrc/autograd/python_variable_indexing.cpp, aten/src/ATen/native/
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from .. import kernels
@@ -38,6 +40,13 @@ def _plain(index):
         index = np.array([i.array if isinstance(i, Tensor) else i for i in index])
         index = index.astype(np.int64) if index.size == 0 else index
     if isinstance(index, (np.ndarray, np.generic)):
+        if index.dtype == np.uint8 and isinstance(index, np.ndarray):  # booleans of old
+            warnings.warn(
+                "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
+                "instead.",
+                stacklevel=3,
+            )
+            index = index.astype(bool)
         if index.dtype.kind not in "biu":
             raise IndexError(
                 "tensors used as indices must be long, int, byte or bool tensors, "
@@ -124,14 +133,12 @@ def _setitem(self, index, value):
             return _setitem(getitem(self, first), index, value)
     if not isinstance(value, Tensor):
         value = wrap(np.asarray(value, self.array.dtype))
+    value = _without_leading_ones(value, self.array, index)
     tracked = mode.enabled and (self._requires_grad or value._requires_grad)
     inplace.check_writable(self, tracked)
     before = inplace.alias(self) if tracked else None
-    new = value.array
-    while new.ndim and new.shape[0] == 1 and new.ndim > self.array[index].ndim:
-        new = new[0]  # PyTorch drops leading dimensions of extent 1
     try:
-        self.array[index] = new
+        self.array[index] = value.array
     except (ValueError, IndexError) as error:
         if isinstance(error, IndexError):
             raise errors.translate(error, put.op, [self]) from error
@@ -144,6 +151,20 @@ def _setitem(self, index, value):
         out = wrap(self.array)
         put.op.record((before, index, value.to(self.dtype), out), out)
         inplace.move_in_graph(self, out._node)
+
+
+def _without_leading_ones(value: Tensor, array, index) -> Tensor:
+    """PyTorch drops leading dimensions of extent 1 where the value has more than its place."""
+    shape = value.array.shape
+    if not shape or shape[0] != 1:
+        return value
+    try:
+        extra = len(shape) - array[index].ndim
+    except IndexError:
+        return value  # the assignment will say so
+    while extra > 0 and shape[0] == 1:
+        shape, extra = shape[1:], extra - 1
+    return value if len(shape) == value.ndim else value.reshape(shape)
 
 
 @op(function=False, method=False)
@@ -165,11 +186,33 @@ setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
 # Along one dimension
 
 
+def _check_index(name: str, input, dim: int, index) -> None:
+    """Raise unless `index` suits gather and its kin: unlike x[index], not counted from the end."""
+    if index.dtype.kind != "i":
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
+    if max(index.ndim, 1) != max(input.ndim, 1):
+        raise RuntimeError(
+            f"{name}: Index tensor must have the same number of dimensions as input tensor: "
+            f"{index.ndim} and {input.ndim}"
+        )
+    extent = input.shape[dim] if input.ndim else 1
+    if index.size and not 0 <= index.min() <= index.max() < extent:
+        wrong = index[(index < 0) | (index >= extent)].flat[0]
+        raise RuntimeError(
+            f"{name}: index {wrong} is out of bounds for dimension {dim} with size {extent}"
+        )
+
+
 @op
 def gather(input, dim, index, *, sparse_grad=False):
+    """out[i][j] = input[index[i][j]][j] for dim 0; out has the shape of `index`.
+
+    Mirrors torch.gather.
+    """
+    dim = axes(dim, input.ndim)[0] if input.ndim else 0
+    _check_index("gather", input, dim, index)
     if input.ndim == 0 or index.ndim == 0:
         return np.reshape(np.atleast_1d(input)[np.atleast_1d(index)], index.shape)
-    dim = axes(dim, input.ndim)[0]
     return input[_grid(index, dim)]
 
 
@@ -190,11 +233,17 @@ gather.derivatives(
 
 @op
 def scatter_add(input, dim, index, src):
+    """A copy of `input` with src[i][j] added at [index[i][j]][j], for dim 0.
+
+    Mirrors torch.scatter_add.
+    """
+    dim = axes(dim, input.ndim)[0] if input.ndim else 0
+    _check_index("scatter_add", input, dim, index)
     out = np.array(input)
     if input.ndim == 0:
         return out + np.sum(src, dtype=input.dtype)
     part = src[tuple(slice(n) for n in index.shape)]
-    np.add.at(out, _grid(index, axes(dim, input.ndim)[0]), part)
+    np.add.at(out, _grid(index, dim), part)
     return out
 
 
@@ -213,9 +262,20 @@ def _fitted(grad, dim, index, shape):
 
 @op
 def index_select(input, dim, index):
-    if input.ndim == 0:
-        return np.array(input)
-    return np.take(input, index, axis=dim)
+    """The slices of `input` along `dim` that `index`, a vector, names. Mirrors torch.index_select.
+
+    Raises IndexError for one that is not there.
+    """
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    dim, index = axes(dim, input.ndim)[0] if input.ndim else 0, np.atleast_1d(index)
+    extent = input.shape[dim] if input.ndim else 1
+    if index.size and not 0 <= index.min() <= index.max() < extent:
+        raise IndexError(
+            f"index out of range in self: the indices go from {index.min()} to {index.max()}, "
+            f"dimension {dim} has size {extent}"
+        )
+    return np.take(input, index, axis=dim) if input.ndim else np.array(input)
 
 
 def _index_select_by_input(grad, input_shape, dim, index):
@@ -230,8 +290,9 @@ index_select.derivatives(input=_index_select_by_input)
 def take_along_dim(input, indices, dim=None):
     """Elements at `indices` along `dim`, both broadcast otherwise. Mirrors torch.take_along_dim."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     dim = axes(dim, input.ndim)[0]
+    indices = functions["where"](indices < 0, indices + input.shape[dim], indices)
     shape = list(
         np.broadcast_shapes(*[(*t.shape[:dim], 1, *t.shape[dim + 1 :]) for t in (input, indices)])
     )

@@ -20,7 +20,7 @@ def _name(a) -> str:
     return {"Long": "long int", "Byte": "unsigned char"}.get(d.legacy_name, d.legacy_name.lower())
 
 
-@op(numpy=np.matmul)
+@op(numpy=np.matmul, pair=True)
 def matmul(input, other):
     _same_type(input, other)
     if not input.ndim or not other.ndim:

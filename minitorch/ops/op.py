@@ -171,6 +171,17 @@ class Op:
 
     # Calling
 
+    def arrange(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The same call with NumPy's names made PyTorch's, and by position what can be."""
+        kwargs = {_TORCH_NAMES.get(k, k): v for k, v in kwargs.items()}
+        for name in self.parameters[len(args) : self.positional]:
+            if name not in kwargs:
+                break
+            args = (*args, kwargs.pop(name))
+        if self.variadic and self.parameters[self.positional] in kwargs:  # shape=(2, 3)
+            args = (*args, kwargs.pop(self.parameters[self.positional]))
+        return args, kwargs
+
     def bind(self, args: tuple, kwargs: dict) -> list:
         """The arguments in the order of `parameters`, defaults filled in."""
         if self.variadic and len(args) > self.positional:
@@ -183,12 +194,11 @@ class Op:
 
     def __call__(self, *args, **kwargs):
         """The general way: any arguments. `_unary` and `_binary` are short cuts around it."""
+        if kwargs:
+            args, kwargs = self.arrange(args, kwargs)
         found: list[Tensor] = []
         arrays = [_unwrap(a, found) for a in args]
         options = {k: _unwrap(v, found) for k, v in kwargs.items()} if kwargs else kwargs
-        if "axis" in options or "keepdims" in options:  # NumPy's names are understood as well
-            options = {_TORCH_NAMES.get(k, k): v for k, v in options.items()}
-            kwargs = {_TORCH_NAMES.get(k, k): v for k, v in kwargs.items()}
         try:
             output = self.forward(*arrays, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:

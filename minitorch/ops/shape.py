@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import dtypes
+from ..tensor import wrap
 from .declare import composite, functions, op, view_op
 from .dims import axes, sizes
 from .op import zeros
@@ -39,22 +41,44 @@ def _misfit(input, shape) -> RuntimeError:
 
 @view_op(numpy=np.reshape)
 def reshape(input, *shape):
+    """The same elements in another shape, -1 for one extent to be found; a view where possible.
+
+    Raises RuntimeError if the elements do not fill the shape. Mirrors torch.reshape.
+    """
     try:
         return input.reshape(*shape)
     except ValueError:
         raise _misfit(input, shape) from None
 
 
-@view_op(function=False)
-def view(input, *shape):
+@view_op(function=False, method=False)
+def _view(input, *shape):
     try:
         return input.reshape(*shape, copy=False)
     except ValueError:
         raise _misfit(input, shape) from None
 
 
-for reshaping in (reshape, view):
+for reshaping in (reshape, _view):
     reshaping.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
+
+
+@composite(function=False)
+def view(input, *shape, dtype=None):
+    """The same memory in another shape, or its bits as another dtype: view(dtype).
+
+    Raises RuntimeError where that would take a copy. Bits have no gradient. Mirrors
+    torch.Tensor.view.
+    """
+    if dtype is None and type(shape[0]) is not dtypes.dtype:
+        return _view(input, *shape)
+    dtype = dtype or shape[0]
+    try:
+        result = wrap(input.array.view(dtype.numpy))
+    except ValueError as error:
+        raise RuntimeError(f"cannot view {input.dtype} as {dtype}: {error}") from None
+    result._storage = input._storage
+    return result
 
 
 @composite
@@ -78,11 +102,13 @@ def unflatten(input, dim, sizes):
 
 @composite(function=False)
 def view_as(input, other):
+    """`view` in the shape of `other`. Mirrors torch.Tensor.view_as."""
     return input.view(other.shape)
 
 
 @composite(function=False)
 def reshape_as(input, other):
+    """`reshape` to the shape of `other`. Mirrors torch.Tensor.reshape_as."""
     return reshape(input, other.shape)
 
 
@@ -91,7 +117,9 @@ def reshape_as(input, other):
 
 @view_op
 def transpose(input, dim0, dim1):
+    """Dimensions `dim0` and `dim1` swapped, as a view. Mirrors torch.transpose."""
     if input.ndim == 0:
+        axes(dim0, 0), axes(dim1, 0)  # only 0 and -1 will do
         return input[...]
     return input.swapaxes(dim0, dim1)
 
@@ -101,6 +129,7 @@ transpose.derivatives(input=lambda grad, dim0, dim1: transpose(grad, dim0, dim1)
 
 @view_op
 def permute(input, *dims):
+    """The dimensions in the order `dims`, as a view. Mirrors torch.permute."""
     dims = sizes(dims)
     if len(dims) != input.ndim:
         raise RuntimeError(
@@ -151,6 +180,7 @@ def t(input):
 
 @view_op(numpy=np.expand_dims)
 def unsqueeze(input, dim):
+    """A dimension of extent 1 put in before `dim`, as a view. Mirrors torch.unsqueeze."""
     limit = input.ndim + 1
     if not -limit <= dim < limit:
         raise IndexError(
@@ -165,6 +195,7 @@ unsqueeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_sha
 
 @view_op(numpy=np.squeeze)
 def squeeze(input, dim=None):
+    """Without the dimensions of extent 1 (those in `dim`), as a view. Mirrors torch.squeeze."""
     dims = [d for d in axes(dim, input.ndim) if input.shape[d] == 1] if dim != () else []
     return input.squeeze(tuple(dims))
 
@@ -174,6 +205,7 @@ squeeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape
 
 @view_op(function=False)
 def expand(input, *shape):
+    """Stretched to `shape` without a copy; -1 keeps an extent. Mirrors torch.Tensor.expand."""
     shape = sizes(shape)
     added = len(shape) - input.ndim
     if added < 0:
@@ -209,6 +241,7 @@ def broadcast_to(input, shape):
 
 @composite(function=False)
 def expand_as(input, other):
+    """`expand` to the shape of `other`. Mirrors torch.Tensor.expand_as."""
     return expand(input, other.shape)
 
 
@@ -221,6 +254,7 @@ def broadcast_tensors(*tensors):
 
 @op(function=False)
 def repeat(input, *repeats):
+    """A copy repeated `repeats` times along each dimension. Mirrors torch.Tensor.repeat."""
     return np.tile(input, sizes(repeats))
 
 
@@ -240,16 +274,12 @@ repeat.derivatives(input=_repeat_by_input)
 
 @op(method=False, numpy=np.concatenate)
 def cat(tensors, dim=0):
-    # PyTorch passes over 1-d tensors without elements, whatever the shape of the others.
-    arrays = [a for a in tensors if a.shape != (0,)] or list(tensors[:1])
-    kinds = {a.dtype for a in arrays}
-    if not arrays:
+    """`tensors` one after the other along `dim`, promoted to one dtype. Mirrors torch.cat."""
+    if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    if len(kinds) > 1:
-        from .. import dtypes
-
-        common = dtypes.combine([(dtypes.of(a), 1) for a in arrays], []).numpy
-        arrays = [a.astype(common, copy=False) for a in arrays]
+    common = dtypes.common_type(tensors)
+    # PyTorch passes over 1-d tensors without elements, whatever the shape of the others.
+    arrays = [a for a in tensors if a.shape != (0,)] or tensors[:1]
     shapes = {a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :] for a in arrays if a.ndim}
     if len(shapes) > 1:
         raise RuntimeError(
@@ -258,7 +288,7 @@ def cat(tensors, dim=0):
         )
     if arrays[0].ndim == 0:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
-    return np.concatenate(arrays, axis=axes(dim, arrays[0].ndim)[0])
+    return np.concatenate(arrays, axes(dim, arrays[0].ndim)[0], dtype=common, casting="unsafe")
 
 
 @cat.joint_derivative("tensors")
@@ -279,6 +309,7 @@ functions["concat"] = functions["concatenate"] = cat
 
 @op(method=False, numpy=np.stack)
 def stack(tensors, dim=0):
+    """`tensors` of one shape along a new `dim`, promoted to one dtype. Mirrors torch.stack."""
     shapes = [a.shape for a in tensors]
     if len(set(shapes)) > 1:
         other = next(i for i, s in enumerate(shapes) if s != shapes[0])
@@ -288,7 +319,8 @@ def stack(tensors, dim=0):
         )
     if not shapes:
         raise RuntimeError("stack expects a non-empty TensorList")
-    return np.stack(tensors, axis=axes(dim, len(shapes[0]) + 1)[0])
+    common = dtypes.common_type(tensors)
+    return np.stack(tensors, axes(dim, len(shapes[0]) + 1)[0], dtype=common, casting="unsafe")
 
 
 @stack.joint_derivative("tensors")
@@ -298,6 +330,7 @@ def _stack_backward(grad, wanted, dim):
 
 @view_op
 def narrow(input, dim, start, length):
+    """`length` elements of `dim` from `start` on, as a view. Mirrors torch.narrow."""
     dim = axes(dim, input.ndim)[0]
     extent = input.shape[dim]
     start = start + extent if start < 0 else start
@@ -338,6 +371,7 @@ def _sections(extent: int, size_or_sections) -> list[int]:
 
 @view_op(many=True)
 def split(tensor, split_size_or_sections, dim=0):
+    """Pieces along `dim` of one extent, or of a list of them, as views. Mirrors torch.split."""
     dim = axes(dim, tensor.ndim)[0]
     sections = _sections(tensor.shape[dim], split_size_or_sections)
     pieces, start = [], 0
@@ -375,6 +409,7 @@ def chunk(input, chunks, dim=0):
 
 @view_op(many=True, numpy=np.unstack)
 def unbind(input, dim=0):
+    """The slices along `dim`, without that dimension, as views. Mirrors torch.unbind."""
     dim = axes(dim, input.ndim)[0]
     return [input[(slice(None),) * dim + (i, ...)] for i in range(input.shape[dim])]
 
@@ -388,6 +423,7 @@ def _unbind_backward(grads, wanted, input_shape, dim):
 
 @op(numpy=np.flip)
 def flip(input, *dims):
+    """A copy with the order along `dims` reversed. Mirrors torch.flip."""
     return np.flip(input, axes(sizes(dims), input.ndim) if dims else ()).copy()
 
 
@@ -399,11 +435,13 @@ flip.derivatives(input=lambda grad, dims: flip(grad, *dims))
 
 @op
 def triu(input, diagonal=0):
+    """(..., n, m) with 0 below the diagonal, `diagonal` above the main one. Mirrors torch.triu."""
     return np.triu(input, diagonal)
 
 
 @op
 def tril(input, diagonal=0):
+    """(..., n, m) with 0 above the diagonal, `diagonal` above the main one. Mirrors torch.tril."""
     return np.tril(input, diagonal)
 
 

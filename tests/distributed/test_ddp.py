@@ -255,3 +255,102 @@ def test_a_module_without_trainable_parameters_is_refused():
 
     with pytest.raises(RuntimeError, match="doesn't have any parameter"):
         torch.nn.parallel.DistributedDataParallel(torch.nn.ReLU())
+
+
+def deep(torch):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(*[torch.nn.Linear(512, 512) for _ in range(4)])
+
+
+def after_an_exception(rank, world_size):
+    """A backward that fails after its first bucket has left, then one that does not."""
+    import minitorch as torch
+
+    model = deep(torch)
+    ddp = torch.nn.parallel.DistributedDataParallel(model, bucket_cap_mb=0.1)
+    x = torch.full((8, 512), float(rank + 1))
+    hidden = {}
+
+    def fail(grad):
+        raise KeyError("on purpose")
+
+    model[1].register_forward_hook(lambda module, args, out: hidden.update(out=out) or None)
+    loss = ddp(x).square().sum()
+    handle = hidden["out"].register_hook(fail)
+    try:
+        loss.backward()
+    except KeyError:
+        pass
+    handle.remove()
+    model.zero_grad()
+    ddp(x).square().sum().backward()
+    return gradients(model)
+
+
+def test_the_backward_after_a_failed_one_is_right():
+    import minitorch as torch
+
+    model = deep(torch)
+    for value in (1.0, 2.0):
+        (model(torch.full((8, 512), value)).square().sum() / 2).backward()
+    for grads in run_ranks(after_an_exception, 2):
+        for mine, expected in zip(grads, gradients(model), strict=True):
+            np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-2)
+
+
+def with_inputs(rank, world_size):
+    import minitorch as torch
+
+    ddp = torch.nn.parallel.DistributedDataParallel(build(torch))
+    loss = loss_of(torch, ddp, share(data(world_size), rank))
+    loss.backward(inputs=list(ddp.parameters()))
+    return gradients(ddp)
+
+
+def test_backward_with_inputs_averages_as_well():
+    for grads in run_ranks(with_inputs, 2):
+        for mine, expected in zip(grads, whole_batch(2), strict=True):
+            np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-6)
+
+
+def forward_decides(rank, world_size):
+    """no_sync counts where the forward runs, wherever backward does."""
+    import minitorch as torch
+
+    ddp = torch.nn.parallel.DistributedDataParallel(build(torch))
+    with ddp.no_sync():
+        loss = loss_of(torch, ddp, share(data(world_size), rank))
+    loss.backward()
+    local = gradients(ddp)
+    ddp.zero_grad()
+    loss = loss_of(torch, ddp, share(data(world_size), rank))
+    with ddp.no_sync():
+        loss.backward()
+    return local, gradients(ddp)
+
+
+def test_no_sync_is_decided_by_the_forward():
+    (local, mean), (other_local, other_mean) = run_ranks(forward_decides, 2)
+    assert not np.array_equal(local[0], other_local[0])
+    assert np.array_equal(mean[0], other_mean[0])
+
+
+def wrapped_twice(rank, world_size):
+    import minitorch as torch
+    from minitorch import distributed as dist
+
+    model = build(torch)
+    ddp = torch.nn.parallel.DistributedDataParallel(model)
+    del ddp
+    ddp = torch.nn.parallel.DistributedDataParallel(model)
+    launched, launch = [], dist.all_reduce
+    dist.all_reduce = lambda *args, **kwargs: (launched.append(1), launch(*args, **kwargs))[1]
+    loss_of(torch, ddp, share(data(world_size), rank)).backward()
+    counts = [len(launched)]
+    del ddp
+    loss_of(torch, model, share(data(world_size), rank)).backward()
+    return [*counts, len(launched)]
+
+
+def test_hooks_go_with_the_wrapper():
+    assert run_ranks(wrapped_twice, 2) == [[1, 1], [1, 1]]

@@ -192,9 +192,8 @@ def _normal_cdf(out, x):
     """out = the standard normal distribution's probability below x; returns exp(-x*x / 2)."""
     coefficients = _erfc_polynomial(16 if x.dtype == np.float64 else 6)
     t = np.abs(x)
-    t *= _P / math.sqrt(2)
-    t += 1
-    np.divide(1, t, out=t)
+    t += math.sqrt(2) / _P
+    np.divide(math.sqrt(2) / _P, t, out=t)  # 1 / (1 + P z)
     np.multiply(t, coefficients[-1], out=out)
     for c in coefficients[-2:0:-1]:
         out += c

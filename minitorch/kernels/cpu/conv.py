@@ -48,15 +48,15 @@ def conv_forward(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1
     (N, O, *out spatial). Raises RuntimeError where the kernel is larger than the padded input.
     Mirrors torch.nn.functional.conv1d, conv2d and conv3d.
     """
-    plan = _plan(x.shape, weight.shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(x.dtype)
+    plan = _plan(x.shape, weight.shape, stride, padding, dilation, groups, dtype)
     out = np.empty((len(x), plan.channels_out, *plan.out), x.dtype)
     w = weight.astype(dtype, copy=False).reshape(groups, plan.channels_out // groups, -1)
     if bias is not None:
         bias = bias.reshape(-1, *[1] * len(plan.out))
 
     def work(start, stop):
-        for samples, rows, columns in _im2col(x, plan, dtype, start, stop):
+        for samples, rows, columns in _im2col(x, plan, start, stop):
             target = out[samples, :, rows]
             # (g, O/g, C/g*k*k) @ (n, g, C/g*k*k, positions)
             np.matmul(w, columns, out=plan.matrices(target), casting="unsafe")
@@ -72,13 +72,13 @@ def conv_backward_weight(grad, x, weight_shape, stride=1, padding=0, dilation=1,
 
     Mirrors torch.nn.grad.conv2d_weight. (The gradient for bias is grad's sum over all but O.)
     """
-    plan = _plan(x.shape, weight_shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(x.dtype)
+    plan = _plan(x.shape, weight_shape, stride, padding, dilation, groups, dtype)
 
     def work(start, stop):
         # Transposed, because OpenBLAS is quicker at columns @ grad.T than at grad @ columns.T.
         dw = np.zeros((groups, prod(weight_shape[1:]), plan.channels_out // groups), dtype)
-        for samples, rows, columns in _im2col(x, plan, dtype, start, stop):
+        for samples, rows, columns in _im2col(x, plan, start, stop):
             g = plan.matrices(grad[samples, :, rows].astype(dtype, copy=False))
             # (n, g, C/g*k*k, positions) @ (n, g, positions, O/g)
             dw += np.matmul(columns, g.swapaxes(-1, -2)).sum(0)
@@ -96,8 +96,8 @@ def conv_backward_input(grad, weight, input_shape, stride=1, padding=0, dilation
 
     Mirrors torch.nn.grad.conv2d_input. It is also the forward of a transposed convolution.
     """
-    plan = _plan(input_shape, weight.shape, stride, padding, dilation, groups)
     dtype = accumulation_dtype(grad.dtype)
+    plan = _plan(input_shape, weight.shape, stride, padding, dilation, groups, dtype)
     kernel = prod(plan.kernel)
     # One matrix (C/g * k*k, O/g) a group; a block of channels is a block of its rows.
     w = weight.astype(dtype, copy=False).reshape(groups, plan.channels_out // groups, -1)
@@ -106,7 +106,7 @@ def conv_backward_input(grad, weight, input_shape, stride=1, padding=0, dilation
     dx_groups = dx.reshape(len(dx), groups, plan.channels // groups, *input_shape[2:])
 
     def work(start, stop):
-        col2im = _Gather(plan, dtype) if plan.stride_1 else _Scatter(plan, dtype)
+        col2im = _Gather(plan) if plan.stride_1 else _Scatter(plan)
         for samples in blocks(start, stop, plan.samples):
             g = col2im.prepare(grad[samples])
             for channels in blocks(0, plan.channels // groups, plan.group_channels):
@@ -117,28 +117,21 @@ def conv_backward_input(grad, weight, input_shape, stride=1, padding=0, dilation
     return dx
 
 
-def _plan(input_shape, weight_shape, stride, padding, dilation, groups) -> _Plan:
+def _plan(*sizes) -> _Plan:
     """The plan for these sizes, made once: for a small convolution it is most of the work."""
-    n = len(weight_shape) - 2
-    return _cached_plan(
-        tuple(input_shape),
-        tuple(weight_shape),
-        _each(stride, n),
-        _each(padding, n),
-        _each(dilation, n),
-        groups,
-    )
+    return _cached_plan(*[tuple(size) if type(size) is list else size for size in sizes])
 
 
 class _Plan:
     """The sizes of a convolution, and the blocks it is cut into."""
 
-    def __init__(self, input_shape, weight_shape, stride, padding, dilation, groups):
-        n = len(stride)
+    def __init__(self, input_shape, weight_shape, stride, padding, dilation, groups, dtype):
         spatial, self.kernel = input_shape[2:], weight_shape[2:]
-        self.stride, self.dilation = stride, dilation
+        n = len(spatial)
+        self.stride, padding, self.dilation = (_each(v, n) for v in (stride, padding, dilation))
         self.stride_1 = set(self.stride) == {1}
-        self.groups, self.channels, self.channels_out = groups, input_shape[1], weight_shape[0]
+        self.dtype, self.groups = dtype, groups
+        self.channels, self.channels_out = input_shape[1], weight_shape[0]
         if self.channels != weight_shape[1] * groups or self.channels_out % groups:
             raise RuntimeError(
                 f"Given groups={groups}, weight of size {list(weight_shape)}, expected input"
@@ -164,12 +157,24 @@ class _Plan:
         self.rows = -(-self.out[0] // -(-sample // COLUMNS))  # -(-a // b) rounds up
         self.group_channels = max(COLUMNS // max(self.samples * groups * channel, 1), 1)
         flops = 2 * sample * self.channels_out // groups
-        # For _Gather: how far a kernel position shifts the flat image, and at most; and its length.
+        # Strides, in entries: of a padded image; of its windows, along the kernel and the output.
         steps = [prod(self.padded[i + 1 :]) for i in range(n)]
-        self.shifts = [d * s for d, s in zip(dilation, steps, strict=True)]
-        self.gap = sum((k - 1) * s for k, s in zip(self.kernel, self.shifts, strict=True))
+        shifts = [d * s for d, s in zip(self.dilation, steps, strict=True)]
+        over_output = [t * s for t, s in zip(self.stride, steps, strict=True)]
+        image = prod(self.padded)
+        self.windows = self.bytes(self.channels * image, image, *shifts, *over_output)
+        # For _Gather: how far the kernel's positions shift the flat image at most, the length of a
+        # row of the columns without and with that gap, and the strides of an image's entries.
+        self.gap = sum((k - 1) * s for k, s in zip(self.kernel, shifts, strict=True))
         self.length = self.out[0] * steps[0]
+        self.pitch = pitch = self.gap + self.length
+        rows_after = [prod(self.kernel[i + 1 :]) for i in range(n)]
+        over_kernel = [r * pitch - s for r, s in zip(rows_after, shifts, strict=True)]
+        self.entries = self.bytes(prod(self.kernel) * pitch, *over_kernel, 1)
         self.grain = max(2_000_000 // max(flops, 1), 1)  # some 20 us of work for each thread
+
+    def bytes(self, *strides):
+        return tuple(s * self.dtype.itemsize for s in strides)
 
     def matrices(self, array):
         """(n, C, *positions) as matrices (n, groups, C/groups, positions): a view if it can be."""
@@ -179,15 +184,15 @@ class _Plan:
 _cached_plan = functools.lru_cache(maxsize=256)(_Plan)
 
 
-def _im2col(x, plan, dtype, start, stop) -> Iterator[tuple[slice, slice, np.ndarray]]:
+def _im2col(x, plan, start, stop) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yields (samples, rows of the output, their columns) over samples start to stop of x.
 
     The columns are (n, groups, C/groups*k*k, positions), valid until the next ones are made.
     """
     n = min(plan.samples, stop - start)  # at a time
-    copied = plan.is_padded or x.dtype != dtype or not x.flags.c_contiguous
-    images = np.zeros((n, plan.channels, *plan.padded), dtype) if copied else x
-    buffer = np.empty(n * plan.channels * prod(plan.kernel) * plan.row * plan.rows, dtype)
+    copied = plan.is_padded or x.dtype != plan.dtype or not x.flags.c_contiguous
+    images = np.zeros((n, plan.channels, *plan.padded), plan.dtype) if copied else x
+    buffer = np.empty(n * plan.channels * prod(plan.kernel) * plan.row * plan.rows, plan.dtype)
     every = (slice(None),) * (2 + len(plan.kernel))
     for samples in blocks(start, stop, n):
         count = samples.stop - samples.start
@@ -204,28 +209,25 @@ def _im2col(x, plan, dtype, start, stop) -> Iterator[tuple[slice, slice, np.ndar
 
 def _windows(images, plan):
     """(n, C, *kernel, *out): a view of padded images; each entry is the one its patch sees."""
-    n, c, *space = images.strides
-    over_kernel = [d * s for d, s in zip(plan.dilation, space, strict=True)]
-    over_output = [t * s for t, s in zip(plan.stride, space, strict=True)]
-    shape = (*images.shape[:2], *plan.kernel, *plan.out)
-    return strided_view(images, shape, (n, c, *over_kernel, *over_output))
+    shape = (len(images), plan.channels, *plan.kernel, *plan.out)
+    return strided_view(images, shape, plan.windows)
 
 
 class _Scatter:
     """col2im(weight.T @ grad) for any stride: adds the columns kernel position by position."""
 
-    def __init__(self, plan, dtype):
-        self.plan, self.dtype = plan, dtype
+    def __init__(self, plan):
+        self.plan = plan
 
     def prepare(self, grad):
         """grad as matrices (n, groups, O/groups, positions)."""
-        return self.plan.matrices(grad.astype(self.dtype, copy=False))
+        return self.plan.matrices(grad.astype(self.plan.dtype, copy=False))
 
     def images(self, w, g):
         """Padded images (n, groups, c, *padded) of w (groups, c*k*k, O/groups) and prepared g."""
         plan = self.plan
         columns = np.matmul(w, g).reshape(len(g), -1, *plan.kernel, *plan.out)
-        images = np.zeros((*columns.shape[:2], *plan.padded), self.dtype)
+        images = np.zeros((*columns.shape[:2], *plan.padded), plan.dtype)
         windows = _windows(images, plan)
         for position in np.ndindex(*plan.kernel):
             windows[:, :, *position] += columns[:, :, *position]
@@ -240,37 +242,29 @@ class _Gather:
     meet the weights too, so a weight of inf makes nan of more pixels than it must.)
     """
 
-    def __init__(self, plan, dtype):
-        self.plan, self.dtype = plan, dtype
+    def __init__(self, plan):
+        self.plan = plan
         channels = plan.samples * min(plan.groups * plan.group_channels, plan.channels)
         rows = channels * prod(plan.kernel)
-        self.buffer = np.zeros(rows * (plan.gap + plan.length) + plan.gap, dtype)
+        self.buffer = np.zeros(rows * plan.pitch + plan.gap, plan.dtype)
 
     def prepare(self, grad):
         """grad as wide as the padded input, as matrices (n, groups, O/groups, positions)."""
         plan = self.plan
-        wide = np.zeros((*grad.shape[:2], plan.out[0], *plan.padded[1:]), self.dtype)
+        wide = np.zeros((*grad.shape[:2], plan.out[0], *plan.padded[1:]), plan.dtype)
         wide[..., *(slice(o) for o in plan.out[1:])] = grad
         return plan.matrices(wide)
 
     def images(self, w, g):
         """Padded images (n, groups, c, *padded) of w (groups, c*k*k, O/groups) and prepared g."""
-        plan, pitch = self.plan, self.plan.gap + self.plan.length
-        shape = (len(g), plan.groups, w.shape[1], pitch)
+        plan = self.plan
+        shape = (len(g), plan.groups, w.shape[1], plan.pitch)
         columns = self.buffer[: prod(shape)].reshape(shape)[..., plan.gap :]
         np.matmul(w, g, out=columns)
-
-        rows_after = [prod(plan.kernel[i + 1 :]) for i in range(len(plan.kernel))]
-        over_kernel = [r * pitch - s for r, s in zip(rows_after, plan.shifts, strict=True)]
-        channels, kernel = len(g) * w.shape[0] * w.shape[1] // prod(plan.kernel), plan.kernel
-        strides = [prod(kernel) * pitch, *over_kernel, 1]
-        entries = strided_view(
-            self.buffer,
-            (channels, *kernel, prod(plan.padded)),
-            [s * self.buffer.itemsize for s in strides],
-            plan.gap,
-        )
-        images = np.add.reduce(entries, axis=tuple(range(1, 1 + len(kernel))))
+        channels = prod(shape[:3]) // prod(plan.kernel)
+        shape = (channels, *plan.kernel, prod(plan.padded))
+        entries = strided_view(self.buffer, shape, plan.entries, plan.gap)
+        images = np.add.reduce(entries, axis=tuple(range(1, 1 + len(plan.kernel))))
         return images.reshape(len(g), plan.groups, -1, *plan.padded)
 
 

@@ -114,5 +114,5 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
 def _as_rows(x, normalized_shape):
     """x as contiguous rows (rows, n) of the type to compute in; n; that type."""
     n, wide = prod(normalized_shape), accumulation_dtype(x.dtype)
-    count = prod(x.shape[: x.ndim - len(normalized_shape)])
+    count = x.size // n if n else prod(x.shape[: x.ndim - len(normalized_shape)])
     return np.ascontiguousarray(x, wide).reshape(count, n), n, wide

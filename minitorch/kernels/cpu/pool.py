@@ -45,7 +45,7 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
             maximum = _maximum_of_few if best.size <= FEW else _running_maximum
             number = maximum(windows, padded, best)
             np.add(windows.offsets.take(number), windows.first, out=place)
-            if windows.padding != (0, 0):
+            if windows.is_padded:
                 # In a window of nothing but -inf, the padding must not be the place.
                 empty = (best == lowest) & (number == 0)
                 np.copyto(place, windows.first_inside, where=empty)
@@ -169,21 +169,18 @@ def avg_pool2d_backward(
     return dx.reshape(input_shape)
 
 
-def _windows(input_shape, kernel_size, stride, padding, dilation, ceil_mode) -> _Windows:
+def _windows(*sizes) -> _Windows:
     """The windows for these sizes, made once: for small images that is most of the work."""
-    kernel = _pair(kernel_size)
-    stride = kernel if stride is None or stride == () else _pair(stride)
-    return _cached_windows(
-        tuple(input_shape[-3:]), kernel, stride, _pair(padding), _pair(dilation), ceil_mode
-    )
+    return _cached_windows(*[tuple(size) if type(size) is list else size for size in sizes])
 
 
 class _Windows:
     """Where the windows of a pooling lie. Mirrors aten/src/ATen/native/Pool.h for the sizes."""
 
-    def __init__(self, input_shape, kernel, stride, padding, dilation, ceil_mode):
-        self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
-        self.input = input_shape[-2:]
+    def __init__(self, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
+        self.kernel, self.padding, self.dilation = map(_pair, (kernel_size, padding, dilation))
+        self.stride = self.kernel if stride is None or stride == () else _pair(stride)
+        self.input, self.is_padded = tuple(input_shape[-2:]), any(self.padding)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
             raise RuntimeError(
                 f"pad should be at most half of effective kernel size, but got pad="

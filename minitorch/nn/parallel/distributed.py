@@ -14,7 +14,8 @@ PyTorch: torch/nn/parallel/distributed.py, torch/csrc/distributed/c10d/reducer.c
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import contextlib
+import weakref
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,16 @@ class Bucket:
             p: self.flat[end - p.numel() : end].reshape(p.array.shape)
             for p, end in zip(parameters, ends, strict=True)
         }
+        self.work: Any = None
         self.reset()
 
     def reset(self) -> None:
+        """Make it empty for the next backward."""
+        if self.work is not None:  # left by a backward that failed: it still writes into `flat`
+            with contextlib.suppress(RuntimeError):
+                self.work.wait()
         self.missing = set(self.parameters)
-        self.work: Any = None
+        self.work = None
 
 
 def assign_buckets(parameters: list, first_bytes: int, other_bytes: int) -> list[Bucket]:
@@ -121,20 +127,30 @@ class DistributedDataParallel(Module):
         self._bucket_of = {p: bucket for bucket in self._buckets for p in bucket.parameters}
         self._scale = 1.0 / dist.get_world_size(process_group)
         self._launched = 0  # buckets already on their way in this backward
-        self._backward: object = None  # the engine's pass that is going on
-        for p in self._names:
-            p.register_post_accumulate_grad_hook(self._gradient_ready)
+        self._sync = True  # whether the next backward averages: decided by the forward before it
+        self._backward: Any = None  # weak reference to the engine's pass that is going on
+        # The hooks must not keep this object alive, nor outlive it.
+        ready = weakref.WeakMethod(self._gradient_ready)
+        handles = [
+            p.register_post_accumulate_grad_hook(lambda p: ready()(p))  # type: ignore[misc]
+            for p in self._names
+        ]
+        weakref.finalize(self, lambda: [handle.remove() for handle in handles])
 
     def forward(self, *inputs, **kwargs):
         """Run the module. In training, first bring rank 0's buffers to the other ranks."""
-        sync = mode.enabled and self.require_backward_grad_sync
-        if sync and self.training and self.broadcast_buffers:
-            self._broadcast(list(self.module.buffers()))
+        if mode.enabled:
+            self._sync = self.require_backward_grad_sync
+            if self._sync and self.training and self.broadcast_buffers:
+                self._broadcast(list(self.module.buffers()))
         return self.module(*inputs, **kwargs)
 
-    @contextmanager
+    @contextlib.contextmanager
     def no_sync(self):
-        """Backward inside only accumulates locally; the next one outside averages the sum."""
+        """A forward inside, and its backward, only accumulate locally.
+
+        The first backward of a forward outside averages the whole sum.
+        """
         before = self.require_backward_grad_sync
         self.require_backward_grad_sync = False
         try:
@@ -146,11 +162,12 @@ class DistributedDataParallel(Module):
 
     def _gradient_ready(self, parameter) -> None:
         """The hook on every parameter: its .grad is complete."""
-        if not self.require_backward_grad_sync:
+        if not self._sync:
             return
-        if self._backward is not current_pass():  # the first gradient of a new backward
-            self._start_over()  # the last one may have ended in an exception
-            self._backward = current_pass()
+        if self._backward is None or self._backward() is not current_pass():
+            # The first gradient of a new backward; the last one may have ended in an exception.
+            self._start_over()
+            self._backward = weakref.ref(current_pass())
             queue_callback(self._finish)
         bucket = self._bucket_of[parameter]
         np.multiply(parameter.grad.array, self._scale, out=bucket.places[parameter])
@@ -179,6 +196,8 @@ class DistributedDataParallel(Module):
         for bucket in self._buckets:
             bucket.work.wait()
             for p, mean in bucket.places.items():
+                if p.grad is None:  # a hook of the user's has taken it away
+                    p.grad = wrap(np.empty_like(p.array))
                 np.copyto(p.grad.array, mean)
                 p.grad._bump_version()
         self._start_over()
