@@ -24,8 +24,11 @@ def _finish(array, dtype, device, requires_grad=False) -> Tensor:
     return tensor
 
 
-def _array_of(data):
-    """Nested sequences, numbers, arrays and tensors as a new array of PyTorch's type for them."""
+def _array_of(data, dtype):
+    """Nested sequences, numbers, arrays and tensors as a new array of PyTorch's type for them.
+
+    With a `dtype` it has NumPy's type for them: the caller converts.
+    """
     if isinstance(data, Tensor):
         return np.array(data.array, copy=True)
     if isinstance(data, (np.ndarray, np.generic)):
@@ -35,7 +38,8 @@ def _array_of(data):
     kinds = _kinds(data)
     common = functools.reduce(dtypes.promote_types, kinds or {dtypes.get_default_dtype()})
     try:
-        return np.array(_items(data) if _holds_tensors(data) else data, common.numpy)
+        data = _items(data) if _holds_tensors(data) else data
+        return np.array(data, common.numpy if dtype is None else None)
     except ValueError as error:
         raise ValueError(
             f"expected a nested sequence in which all sequences at one level have the same length: "
@@ -86,7 +90,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     Floats become the default dtype, integers int64, unless `dtype` says otherwise. Raises
     ValueError for ragged sequences, TypeError for what is no number. Mirrors torch.tensor.
     """
-    return _finish(_array_of(data), dtype, device, requires_grad)
+    return _finish(_array_of(data, dtype), dtype, device, requires_grad)
 
 
 @composite(method=False)
@@ -245,15 +249,14 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False)
     """`steps` evenly spaced values from `start` to `end`, both included. Mirrors torch.linspace."""
     kind = _numpy_type(dtype)
     start, end = [np.array(_number(v)).astype(kind).item() for v in (start, end)]
-    # PyTorch counts from both ends towards the middle: floats in the type of the result, integers
-    # in float64, whose fraction is then cut off.
-    counting = np.dtype(np.float64) if kind.kind in "iu" else kind
-    step = counting.type((end - start) / max(steps - 1, 1))
+    # PyTorch counts from both ends towards the middle, by a step of the result's type; integers by
+    # one in float64. The sum is rounded once.
+    step = (end - start) / max(steps - 1, 1)
+    if kind.kind not in "iu":
+        step = float(kind.type(kind.type(end - start) / kind.type(max(steps - 1, 1))))
     i = np.arange(steps)
-    first = counting.type(start) + step * i.astype(counting)
-    last = counting.type(end) - step * (steps - 1 - i).astype(counting)
-    array = np.where(i < max(steps // 2, 1), first, last).astype(kind)
-    return _finish(array, None, device, requires_grad)
+    array = np.where(i < max(steps // 2, 1), start + step * i, end - step * (steps - 1 - i))
+    return _finish(array.astype(kind), None, device, requires_grad)
 
 
 @composite(method=False)

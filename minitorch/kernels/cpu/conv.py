@@ -157,12 +157,11 @@ class _Plan:
         self.rows = -(-self.out[0] // -(-sample // COLUMNS))  # -(-a // b) rounds up
         self.group_channels = max(COLUMNS // max(self.samples * groups * channel, 1), 1)
         flops = 2 * sample * self.channels_out // groups
-        # Strides, in entries: of a padded image; of its windows, along the kernel and the output.
+        # Strides of a padded image; of its windows, along the kernel and the output.
         steps = [prod(self.padded[i + 1 :]) for i in range(n)]
         shifts = [d * s for d, s in zip(self.dilation, steps, strict=True)]
         over_output = [t * s for t, s in zip(self.stride, steps, strict=True)]
-        image = prod(self.padded)
-        self.windows = self.bytes(self.channels * image, image, *shifts, *over_output)
+        self.windows = self.bytes(*shifts, *over_output)
         # For _Gather: how far the kernel's positions shift the flat image at most, the length of a
         # row of the columns without and with that gap, and the strides of an image's entries.
         self.gap = sum((k - 1) * s for k, s in zip(self.kernel, shifts, strict=True))
@@ -173,7 +172,8 @@ class _Plan:
         self.entries = self.bytes(prod(self.kernel) * pitch, *over_kernel, 1)
         self.grain = max(2_000_000 // max(flops, 1), 1)  # some 20 us of work for each thread
 
-    def bytes(self, *strides):
+    def bytes(self, *strides) -> tuple[int, ...]:
+        """Strides counted in entries, as NumPy wants them."""
         return tuple(s * self.dtype.itemsize for s in strides)
 
     def matrices(self, array):
@@ -209,8 +209,8 @@ def _im2col(x, plan, start, stop) -> Iterator[tuple[slice, slice, np.ndarray]]:
 
 def _windows(images, plan):
     """(n, C, *kernel, *out): a view of padded images; each entry is the one its patch sees."""
-    shape = (len(images), plan.channels, *plan.kernel, *plan.out)
-    return strided_view(images, shape, plan.windows)
+    shape = (*images.shape[:2], *plan.kernel, *plan.out)
+    return strided_view(images, shape, (*images.strides[:2], *plan.windows))
 
 
 class _Scatter:
