@@ -84,7 +84,7 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
 
-    def __new__(cls, *args, dtype=None, device=None, **kwargs):
+    def __new__(cls, *args, dtype=None, device=None):
         devices.check(device)
         kind = (dtype or dtypes.get_default_dtype()).numpy
         if not args:

@@ -192,3 +192,23 @@ def test_arguments_by_name(T):
     assert T.exp(input=T.zeros(1)).tolist() == [1]
     assert T.where(condition=x > 2, input=x, other=y).tolist() == [3, 5]
     assert x.add(y, alpha=2).tolist() == [7, 9]
+
+
+def test_variable_shares_memory_and_requires_grad():
+    from minitorch.autograd import Variable
+
+    a = minitorch.ones(2)
+    v = Variable(a, requires_grad=True)
+    assert v.requires_grad and v.data_ptr() == a.data_ptr() and isinstance(v, Variable)
+    assert type(v) is minitorch.Tensor and isinstance(a, Variable)
+
+
+def test_the_old_constructor_refuses_what_it_does_not_know(T):
+    for unknown in ({"foo": 3}, {"requires_grad": True}):
+        with pytest.raises(TypeError):
+            T.Tensor([1.0], **unknown)
+
+
+def test_pieces_come_as_tuples(T):
+    for pieces in (T.ones(4).split(2), T.ones(4).chunk(2), T.ones(2).unbind()):
+        assert type(pieces) is tuple

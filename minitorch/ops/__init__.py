@@ -9,8 +9,10 @@ import numpy as np
 from ..tensor import Tensor
 from . import (  # importing a family registers its operations
     convert,
+    convolution,
     creation,
     elementwise,
+    extremes,
     index,
     inplace,
     linalg,
@@ -25,12 +27,23 @@ from .declare import functions
 for alias, name in {
     "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "absolute": "abs",
     "clip": "clamp", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
-    "greater_equal": "ge", "permute_copy": "permute",
+    "greater_equal": "ge",
 }.items():  # fmt: skip
     functions[alias] = functions[name]
     setattr(Tensor, alias, functions[name])
 del alias, name
 
+
+# The in-place forms, with the ufunc that can write straight into the memory where there is one.
+_IN_PLACE: dict = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
+_IN_PLACE |= {"true_divide": np.true_divide}
+_IN_PLACE |= dict.fromkeys(("floor_divide", "bitwise_and", "bitwise_or", "bitwise_xor"))
+_IN_PLACE |= dict.fromkeys(("pow", "remainder", "neg", "abs", "sign", "reciprocal", "square"))
+_IN_PLACE |= dict.fromkeys(("floor", "ceil", "trunc", "round", "exp", "expm1", "log", "log1p"))
+_IN_PLACE |= dict.fromkeys(("sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmoid", "relu"))
+_IN_PLACE |= dict.fromkeys(("clamp", "masked_fill", "scatter_add", "tril", "triu", "addmm"))
+for _name, _ufunc in _IN_PLACE.items():
+    inplace.inplace(_name, _ufunc)
 
 # Python's operators. The functions themselves are the methods: nothing stands between * and mul.
 _ARITHMETIC = {
@@ -42,9 +55,9 @@ _ARITHMETIC = {
     "mod": elementwise.remainder,
     "pow": elementwise.pow,
     "matmul": linalg.matmul,
-    "and": elementwise.bitwise_and,
-    "or": elementwise.bitwise_or,
-    "xor": elementwise.bitwise_xor,
+    "and": functions["bitwise_and"],
+    "or": functions["bitwise_or"],
+    "xor": functions["bitwise_xor"],
 }
 
 
@@ -52,14 +65,11 @@ def _reflected(function):
     return lambda self, other: function(other, self)
 
 
-def _in_place(function):
-    return lambda self, other: inplace.update(self, function, other)
-
-
 for _name, _function in _ARITHMETIC.items():
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
-    setattr(Tensor, f"__i{_name}__", _in_place(_function))
+    if _function.__name__ in _IN_PLACE:  # all but matmul
+        setattr(Tensor, f"__i{_name}__", getattr(Tensor, _function.__name__ + "_"))
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Tensor, f"__{_name}__", functions[_name])
 
@@ -75,27 +85,11 @@ def _equality(function):
 
 
 _OTHERS = {
-    "eq": _equality(elementwise.eq),
-    "ne": _equality(elementwise.ne),
+    "eq": _equality(functions["eq"]),
+    "ne": _equality(functions["ne"]),
     "neg": elementwise.neg,
     "abs": elementwise.abs,
-    "invert": elementwise.bitwise_not,
+    "invert": functions["bitwise_not"],
 }
 for _name, _function in _OTHERS.items():
     setattr(Tensor, f"__{_name}__", _function)
-
-# The in-place forms, with the ufunc that can write straight into the memory where there is one.
-_IN_PLACE: dict = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
-_IN_PLACE |= dict.fromkeys(("pow", "remainder", "neg", "abs", "sign", "reciprocal", "square"))
-_IN_PLACE |= dict.fromkeys(("floor", "ceil", "trunc", "round", "exp", "expm1", "log", "log1p"))
-_IN_PLACE |= dict.fromkeys(("sqrt", "rsqrt", "sin", "cos", "tan", "tanh", "sigmoid", "relu"))
-_IN_PLACE |= dict.fromkeys(("clamp", "masked_fill", "scatter_add", "tril", "triu", "addmm"))
-for _name, _ufunc in _IN_PLACE.items():
-    inplace.inplace(_name, _ufunc)
-for _operator, _name in {
-    "iadd": "add_",
-    "isub": "sub_",
-    "imul": "mul_",
-    "itruediv": "div_",
-}.items():
-    setattr(Tensor, f"__{_operator}__", getattr(Tensor, _name))

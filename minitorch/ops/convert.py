@@ -16,6 +16,7 @@ from .declare import composite, functions, op
 
 @op
 def clone(input, *, memory_format=None):
+    """A copy that gradients flow through. Mirrors torch.clone."""
     return np.array(input, order="K")
 
 
@@ -38,7 +39,10 @@ def contiguous(input, memory_format=None):
 
 @composite
 def detach(input):
-    """The same memory outside of the graph. In-place changes are still noticed by autograd."""
+    """The same memory outside of the graph; autograd still notices changes in place.
+
+    Mirrors torch.detach.
+    """
     result = wrap(input.array)
     result._storage = input._storage
     return result
@@ -46,7 +50,7 @@ def detach(input):
 
 @composite(function=False)
 def detach_(input):
-    """Take the tensor itself out of the graph: it becomes a leaf."""
+    """Take the tensor itself out of the graph: it becomes a leaf. Mirrors torch.detach_."""
     input._node, input._requires_grad = None, False
     return input
 
@@ -99,16 +103,19 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
 
 @composite(function=False)
 def type_as(input, other):
+    """Converted to the dtype of `other`. Mirrors torch.Tensor.type_as."""
     return to(input, other.dtype)
 
 
 @composite(function=False)
 def cpu(input, memory_format=None):
+    """On the CPU; itself if it is there. Mirrors torch.Tensor.cpu."""
     return to(input, "cpu")
 
 
 @composite(function=False)
 def cuda(input, device=None, non_blocking=False, memory_format=None):
+    """On a GPU. Mirrors torch.Tensor.cuda."""
     return to(input, "cuda" if device is None else device)
 
 

@@ -53,7 +53,7 @@ _NUMBERS = {bool, int, float, complex}
 
 
 def _kinds(data) -> set[dtypes.dtype]:
-    """The dtypes of the numbers in `data`: a Python number's by default, NumPy's and tensors' own."""
+    """The dtypes of the numbers in `data`: by default, but those of NumPy and tensors their own."""
     if isinstance(data, (list, tuple)):
         types = set(map(type, data))
         if types <= _NUMBERS:
@@ -185,7 +185,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad=False):
 
 @composite(method=False, numpy=np.full_like)
 def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False):
-    """A tensor of the shape and dtype of `input`, every element `fill_value`."""
+    """`full` with the shape and dtype of `input`. Mirrors torch.full_like."""
     array = np.full(input.array.shape, fill_value, _numpy_type(dtype, input))
     return _finish(array, None, device, requires_grad)
 
@@ -233,15 +233,20 @@ def _number(value):
 def _counted(start, step, i, kind):
     """start + step * i, rounded to `kind` where PyTorch rounds.
 
-    It counts in float64, 32 bytes of results at a time from a first one that is rounded already;
-    what is left after the last 64 bytes is counted one by one.
+    It counts 32 bytes of results at a time, from a first one that is rounded already; what is left
+    after the last 64 bytes is counted one by one.
     """
-    exact = start + step * i
+    exact = _multiply_add(start, step, i)
     lanes = 32 // kind.itemsize
     whole = len(i) // (2 * lanes) * (2 * lanes)
-    first = exact[:whole:lanes].astype(kind).astype(np.float64)
-    exact[:whole] = np.repeat(first, lanes) + step * (i[:whole] % lanes)
+    first = np.repeat(exact[:whole:lanes].astype(kind), lanes).astype(np.float64)
+    exact[:whole] = _multiply_add(first, step, i[:whole] % lanes)
     return exact.astype(kind)
+
+
+def _multiply_add(start, step, i):
+    """start + step * i in float64 with one rounding, as the processor's instruction for it has."""
+    return (start + np.longdouble(step) * i).astype(np.float64)
 
 
 @composite(method=False)
@@ -250,12 +255,13 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False)
     kind = _numpy_type(dtype)
     start, end = [np.array(_number(v)).astype(kind).item() for v in (start, end)]
     # PyTorch counts from both ends towards the middle, by a step of the result's type; integers by
-    # one in float64. The sum is rounded once.
+    # one in float64.
     step = (end - start) / max(steps - 1, 1)
     if kind.kind not in "iu":
         step = float(kind.type(kind.type(end - start) / kind.type(max(steps - 1, 1))))
     i = np.arange(steps)
-    array = np.where(i < max(steps // 2, 1), start + step * i, end - step * (steps - 1 - i))
+    first, last = _multiply_add(start, step, i), _multiply_add(end, -step, steps - 1 - i)
+    array = np.where(i < max(steps // 2, 1), first, last)
     return _finish(array.astype(kind), None, device, requires_grad)
 
 

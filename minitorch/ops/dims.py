@@ -27,6 +27,14 @@ def axes(dim, ndim: int) -> tuple[int, ...]:
     return found[:ndim]
 
 
+def spread(grad, shape, dim, keepdim: bool):
+    """What was reduced over `dim` of `shape`, with those dimensions back in place, of extent 1."""
+    if keepdim or not shape:
+        return grad
+    kept = set(range(len(shape))) - set(axes(dim, len(shape)))
+    return np.reshape(grad, tuple(n if i in kept else 1 for i, n in enumerate(shape)))
+
+
 def sizes(shape: tuple) -> tuple[int, ...]:
     """view(2, 3), view((2, 3)) and view(size) all as (2, 3)."""
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, np.ndarray)):

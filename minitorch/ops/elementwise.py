@@ -9,6 +9,7 @@ PyTorch: tools/autograd/derivatives.yaml.
 import numpy as np
 
 from .. import kernels
+from ..tensor import Tensor
 from .declare import composite, elementwise, functions, op
 
 # Arithmetic
@@ -16,6 +17,7 @@ from .declare import composite, elementwise, functions, op
 
 @elementwise(numpy=np.add)
 def add(input, other, *, alpha=1):
+    """input + alpha * other, broadcast. Mirrors torch.add."""
     return np.add(input, other if alpha == 1 else other * alpha)
 
 
@@ -26,7 +28,14 @@ add.derivatives(
 
 @elementwise(numpy=np.subtract)
 def sub(input, other, *, alpha=1):
-    return np.subtract(input, other if alpha == 1 else other * alpha)
+    """input - alpha * other, broadcast. Not for two bool tensors. Mirrors torch.sub."""
+    try:
+        return np.subtract(input, other if alpha == 1 else other * alpha)
+    except TypeError:  # the one type that NumPy does not subtract
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        ) from None
 
 
 sub.derivatives(input=lambda grad: grad, other=lambda grad, alpha: grad * -alpha)
@@ -34,14 +43,16 @@ sub.derivatives(input=lambda grad: grad, other=lambda grad, alpha: grad * -alpha
 
 @elementwise(numpy=np.multiply)
 def mul(input, other):
+    """input * other, broadcast. Mirrors torch.mul."""
     return np.multiply(input, other)
 
 
 mul.derivatives(input=lambda grad, other: grad * other, other=lambda grad, input: grad * input)
 
 
-@elementwise(numpy=np.true_divide, floating=True, method=False, function=False)
+@elementwise(numpy=np.true_divide, floating=True)
 def true_divide(input, other):
+    """input / other, broadcast, as floats. Mirrors torch.true_divide."""
     return np.true_divide(input, other)
 
 
@@ -51,14 +62,36 @@ true_divide.derivatives(
 )
 
 
+def _is_integral(input, other) -> bool:
+    """Whether two operands, one an array at least, are integers; an error if it divides by 0."""
+    if (input if isinstance(input, np.ndarray) else other).dtype.kind not in "iu":
+        return False
+    if not np.all(other):
+        raise RuntimeError("ZeroDivisionError")  # NumPy would give 0
+    return True
+
+
 @elementwise(numpy=np.floor_divide)
 def floor_divide(input, other):
+    """input / other rounded down, broadcast. RuntimeError for integers by 0.
+
+    Mirrors torch.floor_divide.
+    """
+    _is_integral(input, other)
     return np.floor_divide(input, other)
 
 
-floor_divide.derivatives(
-    input=lambda grad: np.zeros_like(grad), other=lambda grad: np.zeros_like(grad)
-)
+@elementwise(function=False, method=False)
+def _trunc_divide(input, other):
+    if _is_integral(input, other):
+        return np.floor_divide(input - np.fmod(input, other), other)
+    return np.trunc(np.true_divide(input, other))
+
+
+for rounded in (floor_divide, _trunc_divide):
+    rounded.derivatives(
+        input=lambda grad: np.zeros_like(grad), other=lambda grad: np.zeros_like(grad)
+    )
 
 
 @composite
@@ -69,9 +102,7 @@ def div(input, other, *, rounding_mode=None):
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
-        return functions["trunc"](true_divide(input, other)).to(
-            functions["add"](input, other).dtype
-        )
+        return _trunc_divide(input, other)
     raise RuntimeError(
         "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
         f"'{rounding_mode}'"
@@ -80,6 +111,11 @@ def div(input, other, *, rounding_mode=None):
 
 @elementwise(numpy=np.remainder)
 def remainder(input, other):
+    """input - other * (input // other), broadcast. RuntimeError for integers by 0.
+
+    Mirrors torch.remainder.
+    """
+    _is_integral(input, other)
     return np.remainder(input, other)
 
 
@@ -91,6 +127,7 @@ remainder.derivatives(
 
 @elementwise(numpy=np.power)
 def pow(input, exponent):
+    """input ** exponent, broadcast. Mirrors torch.pow."""
     if isinstance(exponent, (int, float)):
         if exponent == 2:  # the common powers, quicker and as exact
             return np.multiply(input, input)
@@ -128,7 +165,14 @@ pow.derivatives(input=_pow_by_input, exponent=_pow_by_exponent)
 
 @elementwise(numpy=np.negative)
 def neg(input):
-    return np.negative(input)
+    """-input. Not for bool. Mirrors torch.neg."""
+    try:
+        return np.negative(input)
+    except TypeError:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        ) from None
 
 
 neg.derivatives(input=lambda grad: -grad)
@@ -136,6 +180,7 @@ neg.derivatives(input=lambda grad: -grad)
 
 @elementwise(numpy=(np.absolute, np.abs))
 def abs(input):
+    """|input|. Mirrors torch.abs."""
     return np.absolute(input)
 
 
@@ -144,6 +189,7 @@ abs.derivatives(input=lambda grad, input: grad * np.sign(input))
 
 @elementwise(numpy=np.sign)
 def sign(input):
+    """-1, 0 or 1, as `input` is below, at or above 0. Mirrors torch.sign."""
     return np.subtract(input > 0, input < 0, dtype=input.dtype)  # nan has sign 0
 
 
@@ -152,6 +198,7 @@ sign.derivatives(input=lambda grad: np.zeros_like(grad))
 
 @elementwise(numpy=np.square)
 def square(input):
+    """input * input. Mirrors torch.square."""
     return np.square(input)
 
 
@@ -160,6 +207,7 @@ square.derivatives(input=lambda grad, input: grad * (2 * input))
 
 @elementwise(floating=True, numpy=np.reciprocal)
 def reciprocal(input):
+    """1 / input. Mirrors torch.reciprocal."""
     return np.reciprocal(input)
 
 
@@ -170,21 +218,25 @@ reciprocal.derivatives(input=lambda grad, out: -grad * (out * out))
 
 @elementwise(numpy=np.floor)
 def floor(input):
+    """The largest whole number not above `input`. Mirrors torch.floor."""
     return np.floor(input)
 
 
 @elementwise(numpy=np.ceil)
 def ceil(input):
+    """The smallest whole number not below `input`. Mirrors torch.ceil."""
     return np.ceil(input)
 
 
 @elementwise(numpy=np.trunc)
 def trunc(input):
+    """`input` without its fraction. Mirrors torch.trunc."""
     return np.trunc(input)
 
 
 @elementwise(numpy=(np.round, np.rint))
 def round(input, *, decimals=0):
+    """The nearest number of `decimals` decimals, the even one of two. Mirrors torch.round."""
     return np.round(input, decimals)
 
 
@@ -196,6 +248,7 @@ for flat in (floor, ceil, trunc, round):
 
 @elementwise(floating=True, numpy=np.exp)
 def exp(input):
+    """e ** input. Mirrors torch.exp."""
     return np.exp(input)
 
 
@@ -204,6 +257,7 @@ exp.derivatives(input=lambda grad, out: grad * out)
 
 @elementwise(floating=True, numpy=np.expm1)
 def expm1(input):
+    """exp(input) - 1, exact near 0. Mirrors torch.expm1."""
     return np.expm1(input)
 
 
@@ -212,6 +266,7 @@ expm1.derivatives(input=lambda grad, out: grad * (out + 1))
 
 @elementwise(floating=True, numpy=np.log)
 def log(input):
+    """The natural logarithm. Mirrors torch.log."""
     return np.log(input)
 
 
@@ -220,6 +275,7 @@ log.derivatives(input=lambda grad, input: grad / input)
 
 @elementwise(floating=True, numpy=np.log1p)
 def log1p(input):
+    """log(1 + input), exact near 0. Mirrors torch.log1p."""
     return np.log1p(input)
 
 
@@ -228,6 +284,7 @@ log1p.derivatives(input=lambda grad, input: grad / (input + 1))
 
 @elementwise(floating=True, numpy=np.log2)
 def log2(input):
+    """The logarithm to base 2. Mirrors torch.log2."""
     return np.log2(input)
 
 
@@ -236,6 +293,7 @@ log2.derivatives(input=lambda grad, input: grad / (input * 0.6931471805599453))
 
 @elementwise(floating=True, numpy=np.log10)
 def log10(input):
+    """The logarithm to base 10. Mirrors torch.log10."""
     return np.log10(input)
 
 
@@ -244,6 +302,7 @@ log10.derivatives(input=lambda grad, input: grad / (input * 2.302585092994046))
 
 @elementwise(floating=True, numpy=np.sqrt)
 def sqrt(input):
+    """The square root. Mirrors torch.sqrt."""
     return np.sqrt(input)
 
 
@@ -252,6 +311,7 @@ sqrt.derivatives(input=lambda grad, out: grad / (2 * out))
 
 @elementwise(floating=True)
 def rsqrt(input):
+    """1 / sqrt(input). Mirrors torch.rsqrt."""
     return np.reciprocal(np.sqrt(input))
 
 
@@ -260,6 +320,7 @@ rsqrt.derivatives(input=lambda grad, out: -0.5 * grad * (out * out * out))
 
 @elementwise(floating=True, numpy=np.sin)
 def sin(input):
+    """The sine. Mirrors torch.sin."""
     return np.sin(input)
 
 
@@ -268,6 +329,7 @@ sin.derivatives(input=lambda grad, input: grad * np.cos(input))
 
 @elementwise(floating=True, numpy=np.cos)
 def cos(input):
+    """The cosine. Mirrors torch.cos."""
     return np.cos(input)
 
 
@@ -276,6 +338,7 @@ cos.derivatives(input=lambda grad, input: -grad * np.sin(input))
 
 @elementwise(floating=True, numpy=np.tan)
 def tan(input):
+    """The tangent. Mirrors torch.tan."""
     return np.tan(input)
 
 
@@ -284,6 +347,7 @@ tan.derivatives(input=lambda grad, out: grad * (out * out + 1))
 
 @elementwise(floating=True, numpy=np.tanh)
 def tanh(input):
+    """The hyperbolic tangent. Mirrors torch.tanh."""
     return np.tanh(input)
 
 
@@ -292,6 +356,7 @@ tanh.derivatives(input=lambda grad, out: grad * (1 - out * out))
 
 @elementwise(floating=True)
 def sigmoid(input):
+    """1 / (1 + exp(-input)). Mirrors torch.sigmoid."""
     # exp of a large positive number overflows to inf, and 1 / inf is the 0 that is wanted.
     out = np.exp(-input)
     out += 1
@@ -303,6 +368,7 @@ sigmoid.derivatives(input=lambda grad, out: grad * (out * (1 - out)))
 
 @elementwise(floating=True)
 def erf(input):
+    """2 / sqrt(pi) * the integral of exp(-t * t) from 0 to `input`. Mirrors torch.erf."""
     return kernels.erf(input)
 
 
@@ -321,118 +387,92 @@ def _between(input, low=None, high=None):
 
 @elementwise
 def relu(input):
+    """max(input, 0). Mirrors torch.relu."""
     return _between(input, 0)
 
 
 relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
 
-# Comparisons: no derivatives
+# Comparisons, logic and bits: no derivatives
+
+_PLAIN = {
+    "eq": (np.equal, "input == other"),
+    "ne": (np.not_equal, "input != other"),
+    "lt": (np.less, "input < other"),
+    "le": (np.less_equal, "input <= other"),
+    "gt": (np.greater, "input > other"),
+    "ge": (np.greater_equal, "input >= other"),
+    "isnan": (np.isnan, "Whether it is nan"),
+    "isinf": (np.isinf, "Whether it is inf or -inf"),
+    "isfinite": (np.isfinite, "Whether it is neither inf, -inf nor nan"),
+    "logical_and": (np.logical_and, "Whether both are not 0"),
+    "logical_or": (np.logical_or, "Whether one at least is not 0"),
+    "logical_xor": (np.logical_xor, "Whether exactly one is not 0"),
+    "logical_not": (np.logical_not, "Whether it is 0"),
+    "bitwise_and": (np.bitwise_and, "input & other, of integers or booleans"),
+    "bitwise_or": (np.bitwise_or, "input | other, of integers or booleans"),
+    "bitwise_xor": (np.bitwise_xor, "input ^ other, of integers or booleans"),
+    "bitwise_not": (np.invert, "~input, of integers or booleans"),
+}
 
 
-@elementwise(numpy=np.equal)
-def eq(input, other):
-    return np.equal(input, other)
+def _plain(name: str, ufunc: np.ufunc, meaning: str) -> None:
+    """The op `name` that is a ufunc of one or two arguments, and nothing more."""
+
+    def unary(input):
+        return ufunc(input)
+
+    def binary(input, other):
+        return ufunc(input, other)
+
+    forward = unary if ufunc.nin == 1 else binary
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"{meaning}{', broadcast' * (ufunc.nin > 1)}. Mirrors torch.{name}."
+    elementwise(forward, numpy=ufunc)
 
 
-@elementwise(numpy=np.not_equal)
-def ne(input, other):
-    return np.not_equal(input, other)
-
-
-@elementwise(numpy=np.less)
-def lt(input, other):
-    return np.less(input, other)
-
-
-@elementwise(numpy=np.less_equal)
-def le(input, other):
-    return np.less_equal(input, other)
-
-
-@elementwise(numpy=np.greater)
-def gt(input, other):
-    return np.greater(input, other)
-
-
-@elementwise(numpy=np.greater_equal)
-def ge(input, other):
-    return np.greater_equal(input, other)
-
-
-@elementwise(numpy=np.isnan)
-def isnan(input):
-    return np.isnan(input)
-
-
-@elementwise(numpy=np.isinf)
-def isinf(input):
-    return np.isinf(input)
-
-
-@elementwise(numpy=np.isfinite)
-def isfinite(input):
-    return np.isfinite(input)
-
-
-# Logic and bits
-
-
-@elementwise(numpy=np.logical_and)
-def logical_and(input, other):
-    return np.logical_and(input, other)
-
-
-@elementwise(numpy=np.logical_or)
-def logical_or(input, other):
-    return np.logical_or(input, other)
-
-
-@elementwise(numpy=np.logical_xor)
-def logical_xor(input, other):
-    return np.logical_xor(input, other)
-
-
-@elementwise(numpy=np.logical_not)
-def logical_not(input):
-    return np.logical_not(input)
-
-
-@elementwise(numpy=np.bitwise_and)
-def bitwise_and(input, other):
-    return np.bitwise_and(input, other)
-
-
-@elementwise(numpy=np.bitwise_or)
-def bitwise_or(input, other):
-    return np.bitwise_or(input, other)
-
-
-@elementwise(numpy=np.bitwise_xor)
-def bitwise_xor(input, other):
-    return np.bitwise_xor(input, other)
-
-
-@elementwise(numpy=np.invert)
-def bitwise_not(input):
-    return np.invert(input)
-
+for _name, (_ufunc, _meaning) in _PLAIN.items():
+    _plain(_name, _ufunc, _meaning)
 
 # Choosing
 
 
-@elementwise(numpy=np.where, promoted=("input", "other"))
-def where(condition, input, other):
+@elementwise(function=False, method=False, promoted=("input", "other"))
+def _where(condition, input, other):
     return np.where(condition, input, other)
 
 
-where.derivatives(
+_where.derivatives(
     input=lambda grad, condition: np.where(condition, grad, 0),
     other=lambda grad, condition: np.where(condition, 0, grad),
 )
 
 
+@composite(method=False, numpy=np.where)
+def where(condition, input=None, other=None):
+    """`input` where `condition` is True, else `other`, broadcast. Mirrors torch.where.
+
+    With `condition` alone: where that is, as nonzero(condition, as_tuple=True).
+    """
+    if input is None and other is None:
+        return functions["nonzero"](condition, as_tuple=True)
+    return _where(condition, input, other)
+
+
+def _where_method(self, condition, other):
+    """The tensor where `condition` is True, else `other`. Mirrors torch.Tensor.where."""
+    return _where(condition, self, other)
+
+
+setattr(Tensor, "where", _where_method)  # noqa: B010 (so that a type checker lets it pass)
+
+
 @op
 def masked_fill(input, mask, value):
+    """`input` with `value`, a number or 0-d tensor, where `mask` is True; broadcast.
+
+    Mirrors torch.masked_fill.
+    """
     return np.where(mask, np.asarray(value, input.dtype), input)
 
 
@@ -444,11 +484,13 @@ masked_fill.derivatives(
 
 @elementwise(numpy=np.maximum)
 def maximum(input, other):
+    """The larger of two, broadcast; nan if one is. Mirrors torch.maximum."""
     return np.maximum(input, other)
 
 
 @elementwise(numpy=np.minimum)
 def minimum(input, other):
+    """The smaller of two, broadcast; nan if one is. Mirrors torch.minimum."""
     return np.minimum(input, other)
 
 
@@ -469,6 +511,7 @@ minimum.derivatives(
 
 @elementwise(numpy=np.clip, promoted=("input", "min", "max"))
 def clamp(input, min=None, max=None):
+    """`input`, but not below `min` nor above `max`, broadcast. Mirrors torch.clamp."""
     if min is None and max is None:
         raise ValueError("clamp: at least one of 'min' or 'max' must not be None")
     return _between(input, min, max)

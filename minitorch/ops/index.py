@@ -310,7 +310,10 @@ def masked_select(input, mask):
 
 @composite
 def nonzero(input, *, as_tuple=False):
-    """The indices of the elements that are not 0: (n, dimensions), or a tuple of vectors."""
+    """The indices of the elements that are not 0: (n, dimensions), or a tuple of vectors.
+
+    Mirrors torch.nonzero.
+    """
     found = np.nonzero(np.atleast_1d(input.array))
     if as_tuple:
         return tuple(wrap(i) for i in found)

@@ -22,6 +22,10 @@ def _name(a) -> str:
 
 @op(numpy=np.matmul, pair=True)
 def matmul(input, other):
+    """The product of vectors, matrices or batches of them, (..., n, k) @ (..., k, m).
+
+    Raises RuntimeError for sizes or dtypes that do not go together. Mirrors torch.matmul.
+    """
     _same_type(input, other)
     if not input.ndim or not other.ndim:
         raise RuntimeError(

@@ -59,7 +59,7 @@ class Op:
         self.forward = forward
         self.floating = floating  # integers become floats first: exp, div
         self.view = view  # the result shares the first argument's memory
-        self.many = many  # the result is a list of tensors, each with a gradient
+        self.many = many  # the result is a tuple of tensors, each with a gradient
         parameters = inspect.signature(forward).parameters.values()
         self.parameters = [p.name for p in parameters]
         # What stands for each argument that is not given; () for the *arguments.
@@ -108,7 +108,7 @@ class Op:
     # Recording
 
     def record(self, values, result) -> None:
-        """Give `result`, a Tensor or a list of them, its place in the graph.
+        """Give `result`, a Tensor or a tuple of them, its place in the graph.
 
         `values`: the arguments, then the outputs, in the order of `names`.
         """
@@ -207,7 +207,7 @@ class Op:
             return output
         hidden: tuple = ()
         if self.many:
-            result: Any = [wrap(o) for o in output]
+            result: Any = tuple([wrap(o) for o in output])
         elif type(output) is tuple:  # the result, and what else its derivative needs
             result, hidden = wrap(output[0]), output[1:]
         else:

@@ -1,12 +1,16 @@
 """Arrays to try kernels on, and the comparison with PyTorch."""
 
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import strategies as st
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 4e-3}
 dtypes = st.sampled_from(list(TOLERANCE))
 layouts = st.sampled_from(["contiguous", "transposed", "strided", "offset"])
+sizes = st.sampled_from(["as it is", "small"])
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -39,3 +43,12 @@ def close(got, expected, dtype=None, scale=1.0):
     assert got.dtype == expected.dtype
     tolerance = TOLERANCE[str(dtype or got.dtype)] * scale
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@contextmanager
+def limit(size, module, name, value):
+    """Sets a module's limit to `value` where size is "small": so small arrays go the long way."""
+    with pytest.MonkeyPatch.context() as patch:
+        if size == "small":
+            patch.setattr(module, name, value)
+        yield

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minitorch import kernels
+from minitorch.kernels.cpu import blocking
 
-from .samples import array, close, dtypes, layouts, seeds, tensor
+from .samples import array, close, dtypes, layouts, limit, seeds, sizes, tensor
 
 CASES = {
     "sigmoid": (torch.sigmoid, ()),
@@ -22,8 +23,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@given(st.lists(st.integers(0, 4), max_size=3).map(tuple), dtypes, layouts, seeds)
-def test_like_torch(case, shape, dtype, layout, seed):
+@given(st.lists(st.integers(0, 4), max_size=3).map(tuple), dtypes, layouts, sizes, seeds)
+def test_like_torch(case, shape, dtype, layout, block, seed):
     reference, options = CASES[case]
     name = case.split()[0]
     x = array(shape, dtype, layout, seed) * np.asarray(3, dtype)
@@ -32,10 +33,12 @@ def test_like_torch(case, shape, dtype, layout, seed):
     t = tensor(np.array(x), requires_grad=True)
     expected = reference(t, *options)
     expected.backward(tensor(grad))
-    out = getattr(kernels, f"{name}_forward")(x, *options)
+    with limit(block, blocking, "BLOCK", 4):
+        out = getattr(kernels, f"{name}_forward")(x, *options)
+        saved = out if name == "sigmoid" else x
+        dx = getattr(kernels, f"{name}_backward")(grad, saved, *options)
     close(out, expected)
-    saved = out if name == "sigmoid" else x
-    close(getattr(kernels, f"{name}_backward")(grad, saved, *options), t.grad, scale=3)
+    close(dx, t.grad, scale=3)
 
 
 @pytest.mark.filterwarnings("error", r"ignore::RuntimeWarning:minitorch\..*")

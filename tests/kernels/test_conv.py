@@ -49,9 +49,11 @@ def test_like_torch(problem, dtype, layout, block, with_bias, seed):
     expected.backward(tensor(grad))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv, "COLUMNS", block)  # small: rows and channels go in blocks as well
+        conv._cached_plan.cache_clear()
         out = kernels.conv_forward(x, weight, bias if with_bias else None, *options)
         dx = kernels.conv_backward_input(grad, weight, x_shape, *options)
         dw = kernels.conv_backward_weight(grad, x, w_shape, *options)
+    conv._cached_plan.cache_clear()
     close(out, expected)
     close(dx, t.grad)
     close(dw, w.grad)

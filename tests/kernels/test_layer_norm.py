@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minitorch import kernels
+from minitorch.kernels.cpu import layer_norm as module
 
-from .samples import array, close, dtypes, layouts, seeds, tensor
+from .samples import array, close, dtypes, layouts, limit, seeds, sizes, tensor
 
 
 def layer_norm(x, weight, bias, eps):
@@ -22,9 +23,10 @@ def layer_norm(x, weight, bias, eps):
     dtypes,
     layouts,
     st.booleans(),
+    sizes,
     seeds,
 )
-def test_like_torch(outer, inner, dtype, layout, affine, seed):
+def test_like_torch(outer, inner, dtype, layout, affine, block, seed):
     # PyTorch computes half precision in float32 but rounds its statistics; so do we in float32.
     x = array((*outer, *inner), dtype, layout, seed)
     grad = array(x.shape, dtype, layout, seed + 1)
@@ -33,10 +35,11 @@ def test_like_torch(outer, inner, dtype, layout, affine, seed):
     expected = torch.nn.functional.layer_norm(t, inner, *((w, b) if affine else ()))
     expected.backward(tensor(grad))
     parameters = (weight, bias) if affine else (None, None)
-    out, mean, rstd = kernels.layer_norm_forward(x, inner, *parameters)
+    with limit(block, module, "BLOCK", 6):
+        out, mean, rstd = kernels.layer_norm_forward(x, inner, *parameters)
+        dx, dw, db = kernels.layer_norm_backward(grad, x, mean, rstd, parameters[0])
     # Rows of one entry have the variance 0, and rstd = 316 magnifies every rounding error.
     close(out, expected, scale=10)
-    dx, dw, db = kernels.layer_norm_backward(grad, x, mean, rstd, parameters[0])
     close(dx, t.grad, scale=1000 if inner == (1,) else 50)
     if affine:
         close(dw, w.grad, scale=10)

@@ -119,6 +119,7 @@ class Workers:
         or as soon as `impatient` says so."""
         for process in self.running.values():
             _signal_group(process, signum)
+            _signal_group(process, signal.SIGCONT)  # or a stopped one would sleep through it
         end = time.monotonic() + grace
         before = list(self.failures)
         try:

@@ -110,7 +110,7 @@ def row_sum(block: np.ndarray, axis: int = 1) -> np.ndarray:
 def row_dot(a: np.ndarray, b: np.ndarray, axis: int = 1) -> np.ndarray:
     """Sums a * b along `axis`, kept as length 1."""
     if axis in (a.ndim - 1, -1):
-        return np.vecdot(a, b, keepdims=True)
+        return np.vecdot(a, b)[..., None]
     return np.add.reduce(a * b, axis, keepdims=True)
 
 

@@ -201,8 +201,10 @@ def _im2col(x, plan, start, stop) -> Iterator[tuple[slice, slice, np.ndarray]]:
         windows = _windows(images[:count] if copied else x[samples], plan)
         for rows in blocks(0, plan.out[0], plan.rows):
             patches = windows[*every, rows]
-            columns = buffer[: patches.size].reshape(patches.shape)
-            np.copyto(columns, patches)
+            columns = patches
+            if not patches.flags.c_contiguous:  # as they are for a kernel of 1x1
+                columns = buffer[: patches.size].reshape(patches.shape)
+                np.copyto(columns, patches)
             positions = plan.row * (rows.stop - rows.start)
             yield samples, rows, columns.reshape(count, plan.groups, -1, positions)
 

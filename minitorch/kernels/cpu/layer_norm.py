@@ -62,29 +62,28 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
         dbias = sum(grad)    dweight = sum(grad * xhat)                          over rows
         dx = rstd * (g - mean(g) - xhat * mean(g * xhat))                        within a row
     """
-    if weight is None:
-        lacking = next((i for i in reversed(range(x.ndim)) if rstd.shape[i] != 1), -1) + 1
-    normalized_shape = x.shape[lacking:] if weight is None else weight.shape
+    normalized_shape = _lacking(x, rstd) if weight is None else weight.shape
     rows, n, wide = _as_rows(x, normalized_shape)
     grads = _as_rows(grad, normalized_shape)[0]
     mean, rstd = mean.reshape(-1, 1), rstd.reshape(-1, 1)
     w = np.ones(n, wide) if weight is None else weight.astype(wide, copy=False).reshape(-1)
     dx = np.empty(rows.shape, wide) if needs[0] else None
+    share, zero = w / max(n, 1), np.zeros((), wide)
 
     def gradients(g, x, mean, rstd, dx):
         """Writes dx; returns (dweight, dbias) of these rows."""
         centred = x - mean
         product = g * centred
         if dx is not None:
-            g_mean = (g @ w)[:, None] / n  # mean(g * w): no need to form g * w first
-            centred *= (product @ w)[:, None] * rstd * rstd / n
+            g_mean = (g @ share)[:, None]  # mean(g * w): no need to form g * w first
+            centred *= (product @ share)[:, None] * rstd * rstd
             np.multiply(g, w, out=dx)
             dx -= centred
             dx -= g_mean
             dx *= rstd
         return (
-            rstd[:, 0] @ product if needs[1] else 0,
-            np.add.reduce(g, axis=0) if needs[2] else 0,
+            rstd[:, 0] @ product if needs[1] else zero,
+            np.add.reduce(g, axis=0) if needs[2] else zero,
         )
 
     def work(start, stop):
@@ -109,6 +108,12 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
         dw.reshape(normalized_shape).astype(x.dtype, copy=False) if needs[1] else None,
         db.reshape(normalized_shape).astype(x.dtype, copy=False) if needs[2] else None,
     )
+
+
+def _lacking(x, statistics):
+    """The trailing dimensions of x that are 1 in its statistics."""
+    kept = next((i for i in reversed(range(x.ndim)) if statistics.shape[i] != 1), -1) + 1
+    return x.shape[kept:]
 
 
 def _as_rows(x, normalized_shape):
