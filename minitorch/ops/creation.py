@@ -219,11 +219,11 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     i = np.arange(math.ceil((end - start) / step))
-    if dtype.category < dtypes.FLOATING:
-        array = int(start) + int(step) * i
-    else:
-        array = _counted(start, step, i, dtype.numpy)
-    return _finish(array, dtype, device, requires_grad)
+    if dtype.category >= dtypes.FLOATING:
+        return _finish(_counted(start, step, i, dtype.numpy), None, device, requires_grad)
+    i *= int(step)
+    i += int(start)
+    return _finish(i, dtype, device, requires_grad)
 
 
 def _number(value):
@@ -236,17 +236,17 @@ def _counted(start, step, i, kind):
     It counts 32 bytes of results at a time, from a first one that is rounded already; what is left
     after the last 64 bytes is counted one by one.
     """
-    exact = _multiply_add(start, step, i)
     lanes = 32 // kind.itemsize
     whole = len(i) // (2 * lanes) * (2 * lanes)
-    first = np.repeat(exact[:whole:lanes].astype(kind), lanes).astype(np.float64)
-    exact[:whole] = _multiply_add(first, step, i[:whole] % lanes)
-    return exact.astype(kind)
+    first = _multiply_add(start, step, i[:whole:lanes], kind).astype(np.float64)
+    blocks = _multiply_add(first[:, None], step, np.arange(lanes), kind)
+    return np.concatenate([blocks.reshape(-1), _multiply_add(start, step, i[whole:], kind)])
 
 
-def _multiply_add(start, step, i):
-    """start + step * i in float64 with one rounding, as the processor's instruction for it has."""
-    return (start + np.longdouble(step) * i).astype(np.float64)
+def _multiply_add(start, step, i, kind):
+    """start + step * i as `kind`, with one rounding, as the processor's instruction for it has."""
+    wide = np.longdouble if kind == np.float64 else np.float64
+    return (start + wide(step) * i).astype(kind)
 
 
 @composite(method=False)
@@ -254,13 +254,13 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False)
     """`steps` evenly spaced values from `start` to `end`, both included. Mirrors torch.linspace."""
     kind = _numpy_type(dtype)
     start, end = [np.array(_number(v)).astype(kind).item() for v in (start, end)]
-    # PyTorch counts from both ends towards the middle, by a step of the result's type; integers by
-    # one in float64.
-    step = (end - start) / max(steps - 1, 1)
-    if kind.kind not in "iu":
-        step = float(kind.type(kind.type(end - start) / kind.type(max(steps - 1, 1))))
+    # PyTorch counts from both ends towards the middle, in the type of the result; integers in
+    # float64, whose fraction is then cut off.
+    counting = np.dtype(np.float64) if kind.kind in "iu" else kind
+    step = float(counting.type(end - start) / counting.type(max(steps - 1, 1)))
     i = np.arange(steps)
-    first, last = _multiply_add(start, step, i), _multiply_add(end, -step, steps - 1 - i)
+    first = _multiply_add(start, step, i, counting)
+    last = _multiply_add(end, -step, steps - 1 - i, counting)
     array = np.where(i < max(steps // 2, 1), first, last)
     return _finish(array.astype(kind), None, device, requires_grad)
 

@@ -63,12 +63,14 @@ true_divide.derivatives(
 
 
 def _is_integral(input, other) -> bool:
-    """Whether two operands, one an array at least, are integers; an error if it divides by 0."""
-    if (input if isinstance(input, np.ndarray) else other).dtype.kind not in "iu":
-        return False
-    if not np.all(other):
-        raise RuntimeError("ZeroDivisionError")  # NumPy would give 0
-    return True
+    """Whether these, one an array at least, are integers."""
+    return (input if hasattr(input, "dtype") else other).dtype.kind in "iu"
+
+
+def _check_divisor(input, other) -> None:
+    """Raise where integers are divided by 0, to which NumPy's answer is 0."""
+    if _is_integral(input, other) and np.count_nonzero(other) < np.size(other):
+        raise RuntimeError("ZeroDivisionError")
 
 
 @elementwise(numpy=np.floor_divide)
@@ -77,12 +79,13 @@ def floor_divide(input, other):
 
     Mirrors torch.floor_divide.
     """
-    _is_integral(input, other)
+    _check_divisor(input, other)
     return np.floor_divide(input, other)
 
 
 @elementwise(function=False, method=False)
 def _trunc_divide(input, other):
+    _check_divisor(input, other)
     if _is_integral(input, other):
         return np.floor_divide(input - np.fmod(input, other), other)
     return np.trunc(np.true_divide(input, other))
@@ -115,7 +118,7 @@ def remainder(input, other):
 
     Mirrors torch.remainder.
     """
-    _is_integral(input, other)
+    _check_divisor(input, other)
     return np.remainder(input, other)
 
 

@@ -25,9 +25,8 @@ def _check_not_empty(name: str, input, dim, error=RuntimeError) -> None:
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."
         )
-    dims = (dim,) if isinstance(dim, int) else dim
-    for d, axis in zip(dims, axes(dim, input.ndim), strict=True):
-        if not input.shape[axis]:
+    for d in axes(dim, input.ndim):
+        if not input.shape[d]:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
@@ -58,8 +57,7 @@ amin.derivatives(input=_extreme_by_input)
 
 
 def _arg(extreme, input, dim, keepdim):
-    name, whole = extreme.__name__, dim is None
-    _check_not_empty(name, input, None if whole else axes(dim, input.ndim), IndexError)
+    _check_not_empty(extreme.__name__, input, dim, IndexError)
     if dim is None:
         flat = extreme(input.reshape(-1), axis=0)
         return np.reshape(flat, (1,) * input.ndim) if keepdim else flat
@@ -114,8 +112,7 @@ def _extreme(input, dim, keepdim, other, whole, ufunc, arg, result):
     """max and min: of everything, along a dimension with the indices, or of two tensors."""
     if isinstance(dim, Tensor) or other is not None:
         return functions[ufunc.__name__](input, dim if other is None else other)
-    name, ndim = whole.__name__[1:], input.ndim
-    _check_not_empty(name, input.array, None if dim is None else axes(dim, ndim))
+    _check_not_empty(whole.__name__[1:], input.array, dim)
     if dim is None:
         return whole(input)
     if input.ndim == 0:

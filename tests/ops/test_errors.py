@@ -53,9 +53,7 @@ def test_extremes_of_nothing(T, name):
         IndexError, match=rf"^{name}\(\): Expected reduction dim 0 to have non-zero"
     ):
         function(empty, 0)
-    with pytest.raises(
-        IndexError, match=f"dim {0 if name[1:] not in ('max', 'min') else -2} to have non-zero"
-    ):
+    with pytest.raises(IndexError, match="dim (0|-2) to have non-zero"):
         function(empty, -2)
     whole = IndexError if name.startswith("arg") else RuntimeError
     with pytest.raises(whole, match=rf"^{name}\(\): Expected reduction dim to be specified"):
