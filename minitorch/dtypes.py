@@ -110,6 +110,22 @@ def set_default_dtype(d: dtype) -> None:
     _default = d
 
 
+_OF_PYTHON = {float: float64, int: int64, bool: bool_, complex: complex128}
+
+
+def as_dtype(given) -> dtype:
+    """`given` as a dtype: it may be one, or Python's float, int, bool or complex.
+
+    Raises TypeError for anything else.
+    """
+    if isinstance(given, dtype):
+        return given
+    try:
+        return _OF_PYTHON[given]
+    except (KeyError, TypeError):
+        raise TypeError(f"dtype must be a torch.dtype, not {given!r}") from None
+
+
 def of(array) -> dtype:
     """The dtype of an array."""
     try:

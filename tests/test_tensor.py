@@ -212,3 +212,17 @@ def test_the_old_constructor_refuses_what_it_does_not_know(T):
 def test_pieces_come_as_tuples(T):
     for pieces in (T.ones(4).split(2), T.ones(4).chunk(2), T.ones(2).unbind()):
         assert type(pieces) is tuple
+
+
+def test_pythons_types_as_dtypes(T):
+    assert T.ones(2, dtype=float).dtype is T.float64 and T.zeros(2, dtype=int).dtype is T.int64
+    assert T.tensor([0, 2], dtype=bool).tolist() == [False, True]
+    assert T.ones(2).to(int).dtype is T.int64 and T.ones(2).sum(dtype=float).dtype is T.float64
+    with pytest.raises(TypeError, match="dtype"):
+        T.ones(2, dtype="float32")
+
+
+def test_values_and_indices_print_as_tensors():
+    for library in (minitorch, torch):
+        shown = repr(library.tensor([3.0, 1.0]).max(0))
+        assert shown == "torch.return_types.max(\nvalues=tensor(3.),\nindices=tensor(0))"

@@ -286,7 +286,9 @@ def grad(
     nodes = [_node_of_input(t) for t in inputs]
     keep = create_graph if retain_graph is None else retain_graph
     found: dict[Node, Any] = {}
-    sinks = {node: functools.partial(found.__setitem__, node) for node in nodes}
+    sinks: dict[Node, Callable] = {
+        node: functools.partial(found.__setitem__, node) for node in nodes
+    }
     run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
     results: list = []
     for tensor, node in zip(inputs, nodes, strict=True):

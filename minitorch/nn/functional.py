@@ -1,10 +1,12 @@
 """The functions that layers are made of, as functions: `import minitorch.nn.functional as F`.
 
-A table: most entries are the operations of ops/nn.py and ops/loss.py under PyTorch's names. What
-follows below it are short compositions. PyTorch: torch/nn/functional.py.
+A table: most entries are the operations of ops/nn.py, convolution.py and loss.py under PyTorch's
+names. What follows below it are short compositions. PyTorch: torch/nn/functional.py.
 """
 
 from __future__ import annotations
+
+import warnings
 
 from ..ops.declare import functions
 from ..tensor import wrap
@@ -26,10 +28,8 @@ dropout = functions["dropout"]
 # Activations
 gelu = functions["gelu"]
 leaky_relu = functions["leaky_relu"]
-log_softmax = functions["log_softmax"]
 sigmoid = functions["sigmoid"]
 silu = functions["silu"]
-softmax = functions["softmax"]
 tanh = functions["tanh"]
 
 # Losses
@@ -40,6 +40,27 @@ l1_loss = functions["l1_loss"]
 mse_loss = functions["mse_loss"]
 nll_loss = functions["nll_loss"]
 smooth_l1_loss = functions["smooth_l1_loss"]
+
+
+def _with_implicit_dim(name: str):
+    operation = functions[name]
+
+    def call(input, dim=None, _stacklevel=3, dtype=None):
+        if dim is None:
+            warnings.warn(
+                f"Implicit dimension choice for {name} has been deprecated. Change the call to "
+                "include dim=X as an argument.",
+                stacklevel=2,
+            )
+            dim = 0 if input.ndim in (0, 1, 3) else 1
+        return operation(input, dim, dtype)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"`{name}` along `dim`. Mirrors torch.nn.functional.{name}."
+    return call
+
+
+softmax, log_softmax = _with_implicit_dim("softmax"), _with_implicit_dim("log_softmax")
 
 
 def relu(input, inplace=False):

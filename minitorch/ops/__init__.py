@@ -34,6 +34,18 @@ for alias, name in {
 del alias, name
 
 
+# The graph calls these operations by the names of PyTorch's that do the same.
+_NODE_NAMES = {
+    elementwise.true_divide: "Div",
+    nn.linear: "Addmm",
+    nn._layer_norm: "NativeLayerNorm",
+    loss._cross_entropy: "NllLoss",
+    convolution._max_pool2d: "MaxPool2DWithIndices",
+    reduce._variance: "Var",
+}
+for _operation, _name in _NODE_NAMES.items():
+    _operation.op.node_name = _name + "Backward0"
+
 # The in-place forms, with the ufunc that can write straight into the memory where there is one.
 _IN_PLACE: dict = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
 _IN_PLACE |= {"true_divide": np.true_divide}

@@ -66,6 +66,7 @@ to_copy.derivatives(input=lambda grad, input_dtype: to_copy(grad, input_dtype))
 @composite(method=False, function=False)
 def as_type(input, dtype: dtypes.dtype):
     """`input` itself if it has this dtype, otherwise a converted copy."""
+    dtype = dtypes.as_dtype(dtype)
     if input.array.dtype == dtype.numpy:
         return input
     if dtype.category < dtypes.FLOATING:  # no gradient comes back through integers
@@ -88,7 +89,7 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
     to(dtype), to(device), to(device, dtype), to(other). Mirrors torch.Tensor.to.
     """
     for arg in args:
-        if isinstance(arg, dtypes.dtype):
+        if isinstance(arg, (dtypes.dtype, type)):
             dtype = arg
         elif isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device

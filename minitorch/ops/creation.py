@@ -17,7 +17,7 @@ from .dims import sizes
 def _finish(array, dtype, device, requires_grad=False) -> Tensor:
     devices.check(device)
     if dtype is not None:
-        array = np.asarray(array, dtype.numpy)
+        array = np.asarray(array, dtypes.as_dtype(dtype).numpy)
     tensor = wrap(array)
     if requires_grad:
         tensor.requires_grad = True
@@ -124,7 +124,7 @@ def from_numpy(array):
 
 def _numpy_type(dtype, like=None):
     if dtype is not None:
-        return dtype.numpy
+        return dtypes.as_dtype(dtype).numpy
     return dtypes.get_default_dtype().numpy if like is None else like.array.dtype
 
 

@@ -27,7 +27,8 @@ def translate(error: Exception, op, inputs: list) -> Exception:
     if isinstance(error, IndexError):
         return IndexError(message.replace("axis", "dimension"))
     if "could not be broadcast" in message or "shape mismatch" in message:
-        return RuntimeError(_sizes(tensors, message))
+        matrices = 2 if op.name == "matmul" else 0  # only the dimensions before them broadcast
+        return RuntimeError(_sizes(tensors, message, matrices))
     if isinstance(error, ValueError):
         return RuntimeError(f"{op.name}: {message}")
     if isinstance(error, TypeError):
@@ -35,9 +36,9 @@ def translate(error: Exception, op, inputs: list) -> Exception:
     return error
 
 
-def _sizes(tensors: list[Tensor], message: str) -> str:
+def _sizes(tensors: list[Tensor], message: str, leave_out: int = 0) -> str:
     """Which sizes do not match, and where."""
-    shapes = [t.array.shape for t in tensors]
+    shapes = [t.array.shape[: t.array.ndim - leave_out] for t in tensors]
     if len(shapes) == 2:
         a, b = shapes
         ndim = max(len(a), len(b))

@@ -84,7 +84,7 @@ class _Pair(NamedTuple):
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        return f"torch.return_types.{name}(\nvalues={self.values},\nindices={self.indices})"
+        return f"torch.return_types.{name}(\nvalues={self.values!r},\nindices={self.indices!r})"
 
 
 # Like PyTorch's, they are tuples whose places have names.

@@ -100,18 +100,17 @@ getitem.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, 
 @op(function=False, method=False)
 def unindex(grad, index, shape, unique=False):
     """Zeros of `shape`, with `grad` added at `index`. `unique`: it names no element twice."""
+    once = unique or _is_basic(index) or _is_mask(index)
+    if not once and isinstance(index, np.ndarray) and grad.ndim > index.ndim:  # whole rows
+        return kernels.embedding_backward(grad, index % shape[0], shape[0], None).reshape(shape)
     out = np.zeros(shape, grad.dtype)
-    if unique or _is_basic(index) or _is_mask(index):
+    if once:
         out[index] = grad
-    elif isinstance(index, np.ndarray) and grad.ndim > index.ndim:
-        rows = kernels.embedding_backward(grad, index % shape[0], shape[0], None)
-        out += rows.reshape(shape)
     else:
         np.add.at(out, index, grad)
     return out
 
 
-functions["unindex"] = unindex
 unindex.derivatives(grad=lambda grad, index: grad[index])
 
 

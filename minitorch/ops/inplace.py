@@ -156,7 +156,7 @@ def inplace(name: str, ufunc=None):
             kind = type(other)
             if isinstance(other, Tensor) and not other._requires_grad:
                 other = other.array
-                direct = other.dtype == self.array.dtype
+                direct = other.dtype == self.array.dtype and other.dtype.kind == "f"
             else:
                 direct = (kind is float or kind is int) and self.array.dtype.kind == "f"
             if direct and other_fits(other, self.array):

@@ -82,6 +82,10 @@ _cross_entropy.derivatives(input=_cross_entropy_by_input)
 
 def _batched(operation, input, target, weight, reduction, ignore_index):
     """`operation` with a batch dimension, which a single sample (C,) lacks, and sizes checked."""
+    if target.is_floating_point():
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {target.dtype.legacy_name}"
+        )
     single = input.ndim == 1
     if single:
         input, target = input.unsqueeze(0), target.unsqueeze(0)
@@ -138,6 +142,11 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     hard = not target.is_floating_point()
+    if not hard and target.shape != input.shape:
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {target.dtype.legacy_name}: a "
+            "floating target holds probabilities, and is of input's shape; make classes .long()"
+        )
     if hard and not label_smoothing:
         return _batched(_cross_entropy, input, target, weight, reduction, ignore_index)
     dim = 0 if input.ndim == 1 else 1

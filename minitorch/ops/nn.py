@@ -106,15 +106,13 @@ _log_softmax.derivatives(input=lambda grad, out, dim: _log_softmax_backward(grad
 
 
 def _with_type(operation, name: str):
-    def call(input, dim=None, _stacklevel=3, dtype=None):
-        if dim is None:  # PyTorch's old default
-            dim = 0 if input.ndim in (0, 1, 3) else 1
+    def call(input, dim, dtype=None):
         if dtype is not None:
             input = input.to(dtype)
         return operation(input, dim)
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"`{name}` along `dim`, in `dtype` if given. Mirrors torch.nn.functional.{name}."
+    call.__doc__ = f"`{name}` along `dim`, in `dtype` if given. Mirrors torch.{name}."
     return composite(call)
 
 
@@ -285,10 +283,20 @@ def silu(input, inplace=False):
     return _result(input, _silu(input), inplace)
 
 
+@op(method=False, function=False, alone=True)
+def _leaky_relu(input, slope):
+    if 0 <= slope <= 1:
+        return np.maximum(input, input * slope)
+    return np.where(input > 0, input, input * slope)
+
+
+_leaky_relu.derivatives(input=lambda grad, input, slope: np.where(input > 0, grad, grad * slope))
+
+
 @composite(method=False)
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """input, times `negative_slope` where it is below 0. Mirrors torch.nn.functional.leaky_relu."""
-    return _result(input, functions["where"](input > 0, input, input * negative_slope), inplace)
+    return _result(input, _leaky_relu(input, negative_slope), inplace)
 
 
 @composite(method=False)

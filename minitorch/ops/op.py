@@ -123,7 +123,7 @@ class Op:
                 edges.append(None)
             bit += bit
         plan = self._plans.get(needed) or self._plan(needed)
-        saved = []
+        saved: list = []
         for position, part in plan.saves:
             value = values[position]
             if part is not None:

@@ -18,13 +18,17 @@ from .dims import axes, spread
 from .extremes import amax, amin
 
 
+def _sum_type(input, dtype):
+    """The type to add or multiply up in: as asked for, else int64 for integers, else input's."""
+    if dtype is not None:
+        return dtypes.as_dtype(dtype).numpy
+    return np.int64 if input.dtype.kind in "biu" else None
+
+
 @op(numpy=np.sum, alone=True)
 def sum(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over `dim`; integers become int64. Mirrors torch.sum."""
-    if dtype is not None:
-        kind = dtype.numpy if isinstance(dtype, dtypes.dtype) else dtype
-    else:
-        kind = np.int64 if input.dtype.kind in "biu" else None
+    kind = _sum_type(input, dtype)
     axis = None if dim is None else axes(dim, input.ndim)
     return np.add.reduce(input, axis=axis, keepdims=keepdim, dtype=kind)
 
@@ -48,7 +52,7 @@ def _floating(input, name: str):
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     """The mean over `dim`, of floats. Mirrors torch.mean."""
     if dtype is not None:
-        input = input.astype(dtype.numpy)
+        input = input.astype(dtypes.as_dtype(dtype).numpy)
     _floating(input, "mean")
     axis = None if dim is None else axes(dim, input.ndim)
     total = np.add.reduce(input, axis=axis, keepdims=keepdim)
@@ -147,7 +151,7 @@ def _truth(result, input):
 @op(numpy=np.prod, alone=True)
 def prod(input, dim=None, keepdim=False, *, dtype=None):
     """The product over `dim`, None or one dimension; integers become int64. Mirrors torch.prod."""
-    kind = dtype.numpy if dtype else (np.int64 if input.dtype.kind in "biu" else None)
+    kind = _sum_type(input, dtype)
     return np.prod(input, axis=dim, keepdims=keepdim, dtype=kind)
 
 
@@ -175,7 +179,7 @@ prod.derivatives(input=_prod_by_input)
 @op(alone=True)
 def cumsum(input, dim, *, dtype=None):
     """The sums of the first 1, 2, ... elements along `dim`. Mirrors torch.cumsum."""
-    kind = dtype.numpy if dtype else (np.int64 if input.dtype.kind in "biu" else None)
+    kind = _sum_type(input, dtype)
     if input.ndim == 0:
         return input.astype(kind or input.dtype)
     return np.cumsum(input, axis=dim, dtype=kind)

@@ -345,7 +345,9 @@ def _narrow_by_input(grad, input_shape, dim, start, length):
     dim = axes(dim, len(input_shape))[0]
     start = start + input_shape[dim] if start < 0 else start
     index = (slice(None),) * dim + (slice(start, start + length),)
-    return functions["unindex"](grad, index, input_shape)
+    from .index import unindex  # which needs this file first
+
+    return unindex(grad, index, input_shape)
 
 
 narrow.derivatives(input=_narrow_by_input)

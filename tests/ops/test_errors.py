@@ -143,3 +143,25 @@ def test_bits_as_another_dtype(T):
         with pytest.raises(RuntimeError, match="view Float as Double|cannot view"):
             wrong.view(T.float64)
     assert not T.ones(2, requires_grad=True).view(T.int32).requires_grad
+
+
+def test_floating_classes_are_refused(T):
+    """The classic: forgetting .long() on the labels."""
+    F = T.nn.functional
+    with pytest.raises(RuntimeError, match="expected target dtype to be Long|expected scalar type"):
+        F.cross_entropy(T.zeros(4, 4), T.ones(4))
+    with pytest.raises(RuntimeError):
+        F.nll_loss(T.zeros(4, 4), T.ones(4))
+
+
+def test_matmul_names_the_batch_dimension_that_does_not_fit(T):
+    words = r"size of tensor a \(2\) must match the size of tensor b \(3\).* dimension 0"
+    with pytest.raises(RuntimeError, match=words):
+        T.ones(2, 3, 4) @ T.ones(3, 4, 5)
+
+
+def test_softmax_wants_a_dimension(T):
+    with pytest.raises(TypeError):
+        T.softmax(T.ones(2, 2))
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        assert T.nn.functional.softmax(T.ones(2, 2)).tolist() == [[0.5, 0.5], [0.5, 0.5]]
