@@ -285,9 +285,8 @@ def silu(input, inplace=False):
 
 @op(method=False, function=False, alone=True)
 def _leaky_relu(input, slope):
-    if 0 <= slope <= 1:
-        return np.maximum(input, input * slope)
-    return np.where(input > 0, input, input * slope)
+    below = input * input.dtype.type(slope)
+    return np.maximum(input, below) if 0 <= slope <= 1 else np.where(input > 0, input, below)
 
 
 _leaky_relu.derivatives(input=lambda grad, input, slope: np.where(input > 0, grad, grad * slope))
