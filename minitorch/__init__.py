@@ -27,10 +27,13 @@ from .dtypes import (
     promote_types,
     set_default_dtype,
 )
+from .memory import keep_freed_memory as _keep_freed_memory
 from .ops.declare import functions as _functions
 from .ops.random import Generator
 from .random import default_generator
 from .tensor import Size, Tensor
+
+_keep_freed_memory()
 
 globals().update(_functions)
 globals().update({d.name: d for d in dtypes.ALL} | dtypes.ALIASES)

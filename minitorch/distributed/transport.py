@@ -61,7 +61,6 @@ class Transport:
         self.size = size
         self.peers = [peer for peer in range(size) if peer != rank]
         self.lost: set[int] = set()  # the peers whose connection is broken
-        _keep_freed_memory()
         self._context = zmq.Context(io_threads=1)
         self._inbound: dict[int, Any] = {}
         self._outbound: dict[int, Any] = {}
@@ -208,15 +207,6 @@ class Transport:
                 f"{name_ranks(missing)} of {self.size} did not come"
             ) from error
         return {peer: json.loads(store.get(key)) for peer, key in zip(peers, keys, strict=True)}
-
-
-def _keep_freed_memory() -> None:
-    """Keep malloc from returning each message's memory to the system, to be zeroed and mapped anew.
-
-    glibc maps large blocks one by one, and raises the size from which it does so to that of the
-    largest such block (up to 32 MiB) that was ever freed. So freeing one, never touched, is enough.
-    """
-    np.empty((32 << 20) - (1 << 16), np.uint8)
 
 
 def name_ranks(ranks: Iterable[int]) -> str:
