@@ -249,11 +249,13 @@ class _Gather:
         channels = plan.samples * min(plan.groups * plan.group_channels, plan.channels)
         rows = channels * prod(plan.kernel)
         self.buffer = np.zeros(rows * plan.pitch + plan.gap, plan.dtype)
+        wide = (plan.samples, plan.channels_out, plan.out[0], *plan.padded[1:])
+        self.wide = np.zeros(wide, plan.dtype)  # what widens grad stays zero from block to block
 
     def prepare(self, grad):
         """grad as wide as the padded input, as matrices (n, groups, O/groups, positions)."""
         plan = self.plan
-        wide = np.zeros((*grad.shape[:2], plan.out[0], *plan.padded[1:]), plan.dtype)
+        wide = self.wide[: len(grad)]
         wide[..., *(slice(o) for o in plan.out[1:])] = grad
         return plan.matrices(wide)
 
