@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
+from ..tensor import Tensor
 from .declare import composite, op
 
 
@@ -40,11 +41,11 @@ def matmul(input, other):
         )
     if input.ndim > 2 and other.ndim == 2 and input.flags.c_contiguous:
         # One product with all rows is quicker than one for each matrix of the batch.
-        rows = np.matmul(input.reshape(-1, inner), other)
-        product = rows.reshape(*input.shape[:-1], other.shape[-1])
+        rows = kernels.matmul(input.reshape(-1, inner), other)
+        result = rows.reshape(*input.shape[:-1], other.shape[-1])
     else:
-        product = np.matmul(input, other)
-    return product.astype(input.dtype, copy=False)  # that of bfloat16 comes as float32
+        result = kernels.matmul(input, other)
+    return result.astype(input.dtype, copy=False)  # that of bfloat16 comes as float32
 
 
 def _matrix(a, vector_is_column: int) -> str:
@@ -52,12 +53,19 @@ def _matrix(a, vector_is_column: int) -> str:
     return f"{shape[-2]}x{shape[-1]}"
 
 
+def product(a, b):
+    """a @ b in a formula: the kernel for arrays, the operation for Tensors."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return matmul(a, b)
+    return kernels.matmul(a, b)
+
+
 def _matmul_by_input(grad, input_shape, other):
     if len(other.shape) == 1:  # (..., n) @ (n) -> (...)
         return np.expand_dims(grad, -1) * other
     if len(input_shape) == 1:  # (n) @ (..., n, m) -> (..., m)
-        return np.matmul(other, np.expand_dims(grad, -1))[..., 0]
-    return np.matmul(grad, np.swapaxes(other, -1, -2))  # (..., n, m) @ (m, k) -> (..., n, k)
+        return product(other, np.expand_dims(grad, -1))[..., 0]
+    return product(grad, np.swapaxes(other, -1, -2))  # (..., n, m) @ (m, k) -> (..., n, k)
 
 
 def _matmul_by_other(grad, input, other_shape):
@@ -66,13 +74,13 @@ def _matmul_by_other(grad, input, other_shape):
             return grad * input
         return np.expand_dims(input, -1) * np.expand_dims(grad, -2)
     if len(other_shape) == 1:
-        return np.matmul(np.swapaxes(input, -1, -2), np.expand_dims(grad, -1))[..., 0]
+        return product(np.swapaxes(input, -1, -2), np.expand_dims(grad, -1))[..., 0]
     if (
         len(other_shape) == 2 and len(input.shape) > 2
     ):  # a weight: sum over the batch in the product
         input = np.reshape(input, (-1, input.shape[-1]))
         grad = np.reshape(grad, (-1, grad.shape[-1]))
-    return np.matmul(np.swapaxes(input, -1, -2), grad)  # (k, n) @ (n, m) -> (k, m)
+    return product(np.swapaxes(input, -1, -2), grad)  # (k, n) @ (n, m) -> (k, m)
 
 
 matmul.derivatives(input=_matmul_by_input, other=_matmul_by_other)

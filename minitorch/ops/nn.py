@@ -17,7 +17,7 @@ from .. import dtypes, kernels
 from ..tensor import Tensor
 from .declare import composite, functions, op
 from .dims import axes
-from .linalg import matmul
+from .linalg import matmul, product
 
 
 def fused(kernel, composition):
@@ -51,12 +51,12 @@ def _linear_by_weight(grad, input, weight_shape):
     if len(weight_shape) == 1:
         return np.expand_dims(grad, -1) * input
     rows = np.reshape(grad, (-1, weight_shape[0]))  # (n, out).T @ (n, in) -> (out, in)
-    return np.matmul(np.swapaxes(rows, 0, 1), np.reshape(input, (-1, weight_shape[1])))
+    return product(np.swapaxes(rows, 0, 1), np.reshape(input, (-1, weight_shape[1])))
 
 
 linear.derivatives(
     input=lambda grad, weight: (
-        np.matmul(grad, weight) if len(weight.shape) > 1 else np.expand_dims(grad, -1) * weight
+        product(grad, weight) if len(weight.shape) > 1 else np.expand_dims(grad, -1) * weight
     ),
     weight=_linear_by_weight,
     bias=lambda grad: grad,

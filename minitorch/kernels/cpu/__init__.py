@@ -20,6 +20,7 @@ from .cross_entropy import (
 )
 from .embedding import embedding_backward
 from .layer_norm import layer_norm_backward, layer_norm_forward
+from .matmul import matmul
 from .optim import adam_step, sgd_step
 from .pool import (
     avg_pool2d_backward,
@@ -54,6 +55,7 @@ __all__ = [
     "layer_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "max_pool2d_gather",

@@ -1,0 +1,60 @@
+"""The matrix product that is cut up among threads gives what NumPy gives in one piece."""
+
+import importlib
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from minitorch import kernels
+
+module = importlib.import_module("minitorch.kernels.cpu.matmul")  # not the function
+
+SHAPES = [
+    ((40, 30), (30, 20)),
+    ((20, 30), (30, 40)),
+    ((1, 30), (30, 64)),
+    ((5, 8, 6), (5, 6, 7)),
+    ((3, 4, 8, 6), (3, 4, 6, 7)),
+    ((5, 8, 6), (6, 7)),
+    ((4, 1, 8, 6), (3, 6, 7)),
+    ((0, 30), (30, 20)),
+    ((30,), (30, 20)),
+    ((5, 8, 30), (30,)),
+]
+
+
+@pytest.fixture(params=["whole", "cut up"])
+def threads(request, monkeypatch):
+    before = kernels.get_num_threads()
+    if request.param == "cut up":
+        monkeypatch.setattr(module, "GRAIN", 16)
+        kernels.set_num_threads(3)
+    yield
+    kernels.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "bfloat16"])
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul(shapes, dtype, transposed, threads):
+    rng = np.random.default_rng(0)
+    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    a, b = [rng.integers(-4, 5, s).astype(kind) for s in shapes]
+    if transposed and b.ndim > 1:
+        b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    expected = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    got = kernels.matmul(a, b)
+    assert got.shape == expected.shape
+    np.testing.assert_array_equal(got.astype(np.float64), expected.astype(got.dtype))
+
+
+def test_large_products_are_cut_up(monkeypatch):
+    pieces = []
+    original = module.parallel_for
+    monkeypatch.setattr(
+        module, "parallel_for", lambda n, *rest: pieces.append(n) or original(n, *rest)
+    )
+    kernels.matmul(np.ones((256, 256)), np.ones((256, 256)))
+    kernels.matmul(np.ones((8, 8)), np.ones((8, 8)))
+    assert pieces == [256]
