@@ -8,6 +8,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import (  # importing a family registers its operations
+    choose,
     convert,
     convolution,
     creation,
