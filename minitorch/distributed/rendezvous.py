@@ -100,7 +100,7 @@ def meet(host: str, port: int, rank: int, world_size: int, timeout: timedelta) -
         sign_in(namespace, f"{host}:{port}", rank, world_size, left)
     except DistStoreError:
         if hosts:
-            _let_others_hear(namespace)
+            let_others_hear(namespace)
         raise
     return namespace
 
@@ -156,7 +156,7 @@ def sign_in(
         raise refuse(news)
 
 
-def _let_others_hear(store: Store) -> None:
+def let_others_hear(store: Store) -> None:
     """The store ends with its host's process: those who came must read the bad news first."""
     end = time.monotonic() + 2.0
     while store.add("heard", 0) < store.add("came", 0) and time.monotonic() < end:

@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from minitorch.distributed.errors import DistError
 from minitorch.distributed.launcher.environment import Place
-from minitorch.distributed.rendezvous import sign_in
+from minitorch.distributed.rendezvous import let_others_hear, sign_in
 from minitorch.distributed.store import PrefixStore, TCPStore
 
 
@@ -37,7 +37,13 @@ class Nodes:
         self._server = TCPStore(addr, port, is_master=self._hosts, timeout=timeout)
         self._store = PrefixStore("launcher", self._server)
         self._store.set(f"nproc of {node_rank}", str(nproc))
-        sign_in(self._store, f"{addr}:{port}", node_rank, nnodes, timeout, noun="node rank")
+        try:
+            sign_in(self._store, f"{addr}:{port}", node_rank, nnodes, timeout, noun="node rank")
+        except DistError:
+            if self._hosts:
+                let_others_hear(self._store)
+            self._server.close()
+            raise
         counts = self._store.multi_get([f"nproc of {node}" for node in range(nnodes)])
         run_id = self._store.compare_set("run id", "", uuid.uuid4().hex)
         self.place = Place(
