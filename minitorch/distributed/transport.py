@@ -217,8 +217,6 @@ def name_ranks(ranks: Iterable[int]) -> str:
 
 def _own_address(store) -> str:
     """The address by which this host reached the store, so that others can reach it."""
-    while hasattr(store, "underlying_store"):
-        store = store.underlying_store
     return getattr(store, "local_address", "127.0.0.1")
 
 

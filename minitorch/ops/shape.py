@@ -13,6 +13,7 @@ from .. import dtypes
 from ..tensor import wrap
 from .declare import composite, functions, op, view_op
 from .dims import axes, sizes
+from .index import unindex
 from .op import zeros
 
 
@@ -345,8 +346,6 @@ def _narrow_by_input(grad, input_shape, dim, start, length):
     dim = axes(dim, len(input_shape))[0]
     start = start + input_shape[dim] if start < 0 else start
     index = (slice(None),) * dim + (slice(start, start + length),)
-    from .index import unindex  # which needs this file first
-
     return unindex(grad, index, input_shape)
 
 
