@@ -30,6 +30,8 @@ _PLAIN = {
     "bitwise_xor": (np.bitwise_xor, "input ^ other, of integers or booleans"),
     "bitwise_not": (np.invert, "~input, of integers or booleans"),
 }
+_OTHER_NAMES = {"ne": ("not_equal",), "lt": ("less",), "le": ("less_equal",)}
+_OTHER_NAMES |= {"gt": ("greater",), "ge": ("greater_equal",)}
 
 
 def _plain(name: str, ufunc: np.ufunc, meaning: str) -> None:
@@ -44,7 +46,12 @@ def _plain(name: str, ufunc: np.ufunc, meaning: str) -> None:
     forward = unary if ufunc.nin == 1 else binary
     forward.__name__ = forward.__qualname__ = name
     forward.__doc__ = f"{meaning}{', broadcast' * (ufunc.nin > 1)}. Mirrors torch.{name}."
-    elementwise(forward, numpy=ufunc)
+    elementwise(
+        forward,
+        numpy=ufunc,
+        inplace=None if name[:2] != "is" else False,
+        aliases=_OTHER_NAMES.get(name, ()),
+    )
 
 
 for _name, (_ufunc, _meaning) in _PLAIN.items():
@@ -64,7 +71,7 @@ _where.derivatives(
 )
 
 
-@composite(method=False, numpy=np.where)
+@composite(method=False, numpy=np.where, out=True)
 def where(condition, input=None, other=None):
     """`input` where `condition` is True, else `other`, broadcast. Mirrors torch.where.
 
@@ -83,7 +90,7 @@ def _where_method(self, condition, other):
 setattr(Tensor, "where", _where_method)  # noqa: B010 (so that a type checker lets it pass)
 
 
-@op
+@op(inplace=True)
 def masked_fill(input, mask, value):
     """`input` with `value`, a number or 0-d tensor, where `mask` is True; broadcast.
 
@@ -98,13 +105,13 @@ masked_fill.derivatives(
 )
 
 
-@elementwise(numpy=np.maximum)
+@elementwise(numpy=np.maximum, inplace=False)
 def maximum(input, other):
     """The larger of two, broadcast; nan if one is. Mirrors torch.maximum."""
     return np.maximum(input, other)
 
 
-@elementwise(numpy=np.minimum)
+@elementwise(numpy=np.minimum, inplace=False)
 def minimum(input, other):
     """The smaller of two, broadcast; nan if one is. Mirrors torch.minimum."""
     return np.minimum(input, other)
@@ -144,7 +151,7 @@ def relu(input):
 relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
 
 
-@elementwise(numpy=np.clip, promoted=("input", "min", "max"))
+@elementwise(numpy=np.clip, promoted=("input", "min", "max"), aliases=("clip",))
 def clamp(input, min=None, max=None):
     """`input`, but not below `min` nor above `max`, broadcast. Mirrors torch.clamp."""
     if min is None and max is None:

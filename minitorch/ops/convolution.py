@@ -151,7 +151,7 @@ def pad(input, pad, mode="constant", value=None):
 # Pooling
 
 
-@op(method=False, function=False, outputs=("out", "indices"))
+@op(method=False, function=False, outputs=("out", "indices"), node="MaxPool2DWithIndices")
 def _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode):
     return kernels.max_pool2d_forward(input, kernel_size, stride, padding, dilation, ceil_mode)
 

@@ -10,6 +10,7 @@ PyTorch: the code generated from aten/src/ATen/native/native_functions.yaml.
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -28,20 +29,19 @@ FLOATS = "efdEFD"
 WEAK = "efdFD"  # those beside which NumPy lets a Python number keep the type: not bfloat16
 
 
-def op(forward=None, *, numpy=(), function=True, method=True, alone=False, pair=False, **kinds):
+def op(forward=None, *, alone=False, pair=False, view=False, outputs=("out",), many=False, **entry):
     """An operation on whole tensors: reductions, products, shapes, layers.
 
-    `numpy`: NumPy's function of the same meaning, or several. `function`, `method`: whether it is a
-    function of the package and a method of Tensor. `alone`: only the first argument is ever a
-    tensor; `pair`: there are two, and no other arguments. `kinds`: see `Op`.
+    `alone`: only the first argument is ever a tensor; `pair`: there are two, and no other
+    arguments. `view`, `outputs`, `many`: see `Op`. `entry`: see `register`.
     """
     if forward is None:
         return functools.partial(
-            op, numpy=numpy, function=function, method=method, alone=alone, pair=pair, **kinds
+            op, alone=alone, pair=pair, view=view, outputs=outputs, many=many, **entry
         )
-    made = Op(forward, **kinds)
+    made = Op(forward, view=view, outputs=outputs, many=many)
     short_cut = _alone if alone or made.view else _pair if pair else _general
-    return register(functools.wraps(forward)(short_cut(made)), made, numpy, function, method)
+    return register(functools.wraps(forward)(short_cut(made)), made, **entry)
 
 
 def view_op(forward=None, **options):
@@ -49,53 +49,150 @@ def view_op(forward=None, **options):
     return op(forward, view=True, **options)
 
 
-def elementwise(forward=None, *, numpy=(), floating=False, function=True, method=True, promoted=()):
+def elementwise(forward=None, *, floating=False, promoted=(), numpy=(), inplace=None, **entry):
     """An op that broadcasts its arguments and brings them to one type.
 
     `floating`: integers become floats first. `promoted`: the arguments that take part in that.
+    `inplace`: by default there is an in-place form, which is NumPy's ufunc where `numpy` is one.
+    The rest: see `register`.
     """
     if forward is None:
         return functools.partial(
             elementwise,
-            numpy=numpy,
             floating=floating,
-            function=function,
-            method=method,
             promoted=promoted,
+            numpy=numpy,
+            inplace=inplace,
+            **entry,
         )
     made = Op(forward, floating=floating)
     made.promoted = list(promoted) or made.promoted
     short_cut = {1: _unary, 2: _binary}.get(made.positional, _promoting)
-    call = short_cut(made)
-    return register(functools.wraps(forward)(call), made, numpy, function, method)
+    call = functools.wraps(forward)(short_cut(made))
+    if inplace is None:
+        inplace = numpy if isinstance(numpy, np.ufunc) else True
+    return register(call, made, numpy=numpy, inplace=inplace, **entry)
 
 
-def register(call, made: Op | None, numpy=(), function=True, method=True):
-    """Enter a user-facing function into the tables under its own name."""
+def composite(forward=None, *, out=False, **entry):
+    """Register a function that is made of other ops, and so needs no derivatives of its own.
+
+    `out`: it takes out=. `entry`: see `register`.
+    """
+    if forward is None:
+        return functools.partial(composite, out=out, **entry)
+    if not out:
+        return register(forward, None, **entry)
+
+    @functools.wraps(forward)
+    def with_out(*args, out=None, **kwargs):
+        if out is None:
+            return forward(*args, **kwargs)
+        return fill(out, forward, args, kwargs)
+
+    return register(with_out, None, **entry)
+
+
+def register(
+    call,
+    made: Op | None,
+    *,
+    numpy=(),
+    function=True,
+    method=True,
+    inplace=False,
+    aliases=(),
+    node="",
+):
+    """Enter a user-facing function into the tables under its own name.
+
+    `function`, `method`: whether it is a function of the package and a method of Tensor.
+    `inplace`: whether there is a method `name_`; a ufunc here is one that can write straight into
+    the memory. `aliases`: other names for all of these. `numpy`: NumPy's function of the same
+    meaning, or several. `node`: PyTorch's name for it in the graph, where that is another.
+    """
     name = call.__name__
     if made is not None:
         call.op = made
         call.derivatives = made.derivatives
         call.joint_derivative = made.joint_derivative
         call.defined_by = made.defined_by
-    if function:
-        functions[name] = call
-    if method:
-        setattr(Tensor, name, call)
+        if node:
+            made.node_name = node + "Backward0"
+    for known in (name, *aliases):
+        if function:
+            functions[known] = call
+        if method:
+            setattr(Tensor, known, call)
+            if inplace:
+                setattr(Tensor, known + "_", _in_place(call, known, inplace))
     for twin in numpy if isinstance(numpy, tuple) else (numpy,):
         numpy_twins[twin] = call
     return call
 
 
-def composite(forward=None, *, numpy=(), function=True, method=True):
-    """Register a function that is made of other ops, and so needs no derivatives of its own."""
-    if forward is None:
-        return functools.partial(composite, numpy=numpy, function=function, method=method)
-    return register(forward, None, numpy, function, method)
+def _in_place(call, name: str, ufunc):
+    from .inplace import inplace  # which declares an op itself
+
+    return inplace(call, name, ufunc if isinstance(ufunc, np.ufunc) else None)
+
+
+def fill(out, operation, args: tuple, options: dict):
+    """`operation(*args, **options)`, its result put into `out`: a tensor, or a tuple of them.
+
+    As in PyTorch `out` takes on the result's shape, keeps its own dtype, and autograd stays out of
+    it: RuntimeError if something requires grad. Returns `out`.
+    """
+    targets = out if isinstance(out, (tuple, list)) else (out,)
+    asked = [t for t in (*args, *options.values(), *targets) if isinstance(t, Tensor)]
+    if mode.enabled and any(t._requires_grad for t in asked):
+        raise RuntimeError(
+            f"{operation.__name__}(): functions with out=... arguments don't support automatic "
+            "differentiation, but one of the arguments requires grad."
+        )
+    result = operation(*args, **options)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) != len(targets):
+        raise TypeError(f"{operation.__name__}(): out must be {len(results)} tensors")
+    for target, value in zip(targets, results, strict=True):
+        if target.array.shape != value.array.shape:
+            if target.array.size:
+                warnings.warn(
+                    f"An output with one or more elements was resized since it had shape "
+                    f"{list(target.shape)}, which does not match the required output shape "
+                    f"{list(value.shape)}. Give it that shape, or out.resize_(0) first.",
+                    stacklevel=3,
+                )
+            target.array = np.empty(value.array.shape, target.array.dtype)
+        write(target, value.array)
+    return (
+        out if len(targets) == 1 else type(result)(*targets) if hasattr(result, "_fields") else out
+    )
+
+
+def write(target: Tensor, array) -> None:
+    """Put `array`, of a type and shape that fit, into the memory of `target`."""
+    here = target.array
+    if array.dtype != here.dtype:
+        got, expected = dtypes.of(array), target.dtype
+        if got.category > expected.category:
+            raise RuntimeError(
+                f"result type {got.legacy_name} can't be cast to the desired output type "
+                f"{expected.legacy_name}"
+            )
+    if array.shape != here.shape:
+        raise RuntimeError(
+            f"output with shape {list(here.shape)} doesn't match the broadcast shape "
+            f"{list(array.shape)}"
+        )
+    np.copyto(here, array, casting="unsafe")
+    target._storage.version += 1
 
 
 def _general(op: Op):
     def call(*args, **kwargs):
+        if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+            return fill(out, call, args, kwargs)
         return op(*args, **kwargs)
 
     return call
@@ -107,6 +204,8 @@ def _alone(op: Op):
 
     def call(*args, **kwargs):
         if kwargs:
+            if "out" in kwargs and (out := kwargs.pop("out")) is not None:
+                return fill(out, call, args, kwargs)
             args, kwargs = op.arrange(args, kwargs)
         input = args[0]
         if op.many or not isinstance(input, Tensor):
@@ -128,7 +227,9 @@ def _pair(op: Op):
     """The short way for two tensors and nothing else: products."""
     forward = op.forward
 
-    def call(input, other):
+    def call(input, other, *, out=None):
+        if out is not None:
+            return fill(out, call, (input, other), {})
         if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
             return op(input, other)
         try:
@@ -208,6 +309,8 @@ def _promoting(op: Op):
 def _promoted_call(op: Op, args: tuple, options: dict):
     """The general way for elementwise ops: bring the arguments to one type, then call."""
     if options:
+        if "out" in options and (out := options.pop("out")) is not None:
+            return fill(out, functions.get(op.name, op), args, options)
         for i in range(len(args), op.positional):  # other=2 is an argument as well
             args = (*args, options.pop(op.parameters[i], op.fill[i]))
     if any(isinstance(value, Tensor) for value in args):

@@ -26,7 +26,7 @@ add.derivatives(
 )
 
 
-@elementwise(numpy=np.subtract)
+@elementwise(numpy=np.subtract, aliases=("subtract",))
 def sub(input, other, *, alpha=1):
     """input - alpha * other, broadcast. Not for two bool tensors. Mirrors torch.sub."""
     try:
@@ -41,7 +41,7 @@ def sub(input, other, *, alpha=1):
 sub.derivatives(input=lambda grad: grad, other=lambda grad, alpha: grad * -alpha)
 
 
-@elementwise(numpy=np.multiply)
+@elementwise(numpy=np.multiply, aliases=("multiply",))
 def mul(input, other):
     """input * other, broadcast. Mirrors torch.mul."""
     return np.multiply(input, other)
@@ -50,7 +50,7 @@ def mul(input, other):
 mul.derivatives(input=lambda grad, other: grad * other, other=lambda grad, input: grad * input)
 
 
-@elementwise(numpy=np.true_divide, floating=True)
+@elementwise(numpy=np.true_divide, floating=True, node="Div")
 def true_divide(input, other):
     """input / other, broadcast, as floats. Mirrors torch.true_divide."""
     return np.true_divide(input, other)
@@ -97,7 +97,7 @@ for rounded in (floor_divide, _trunc_divide):
     )
 
 
-@composite
+@composite(out=True, inplace=np.true_divide, aliases=("divide",))
 def div(input, other, *, rounding_mode=None):
     """Division; `rounding_mode` None is exact, "floor" and "trunc" round. Mirrors torch.div."""
     if rounding_mode is None:
@@ -128,7 +128,7 @@ remainder.derivatives(
 )
 
 
-@elementwise(numpy=np.power)
+@elementwise(numpy=np.power, inplace=True)  # not by the ufunc: small powers have ways of their own
 def pow(input, exponent):
     """input ** exponent, broadcast. Mirrors torch.pow."""
     if isinstance(exponent, (int, float)):
@@ -166,7 +166,7 @@ def _pow_by_exponent(grad, out, input, exponent):
 pow.derivatives(input=_pow_by_input, exponent=_pow_by_exponent)
 
 
-@elementwise(numpy=np.negative)
+@elementwise(numpy=np.negative, aliases=("negative",))
 def neg(input):
     """-input. Not for bool. Mirrors torch.neg."""
     try:
@@ -181,7 +181,7 @@ def neg(input):
 neg.derivatives(input=lambda grad: -grad)
 
 
-@elementwise(numpy=(np.absolute, np.abs))
+@elementwise(numpy=(np.absolute, np.abs), aliases=("absolute",))
 def abs(input):
     """|input|. Mirrors torch.abs."""
     return np.absolute(input)

@@ -230,7 +230,7 @@ gather.derivatives(
 )
 
 
-@op
+@op(inplace=True)
 def scatter_add(input, dim, index, src):
     """A copy of `input` with src[i][j] added at [index[i][j]][j], for dim 0.
 

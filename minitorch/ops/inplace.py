@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
-from .declare import functions, op
+from .declare import op, write
 from .views import take_again
 
 
@@ -108,6 +107,8 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     before = alias(target)
     before._storage = Storage()  # of its own, to tell what is saved of it from the rest
     result = operation(before, *args, **kwargs)
+    if tracked and result._node is None:  # the new values depend on nothing: eq_
+        result = wrap(result.array.astype(target.array.dtype)) + 0 * before
     node = result._node
     if node is not None:  # a formula may need the old values, which are about to be overwritten
         node.saved = [
@@ -124,52 +125,46 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     return target
 
 
-def write(target: Tensor, array) -> None:
-    """Put `array`, of a type and shape that fit, into the memory of `target`."""
-    here = target.array
-    if array.dtype != here.dtype:
-        got, expected = dtypes.of(array), target.dtype
-        if got.category > expected.category:
-            raise RuntimeError(
-                f"result type {got.legacy_name} can't be cast to the desired output type "
-                f"{expected.legacy_name}"
-            )
-    if array.shape != here.shape:
-        raise RuntimeError(
-            f"output with shape {list(here.shape)} doesn't match the broadcast shape "
-            f"{list(array.shape)}"
-        )
-    np.copyto(here, array, casting="unsafe")
-    target._storage.version += 1
-
-
-def inplace(name: str, ufunc=None):
-    """The in-place form, `name_`, of the registered op `name`; a method of Tensor.
+def inplace(operation, name: str, ufunc=None):
+    """The in-place form of `operation`: a method of Tensor called `name_`.
 
     `ufunc` computes straight into the tensor's memory when nothing is recorded.
     """
-    operation = functions[name] if name in functions else getattr(Tensor, name)
+    unary = ufunc is not None and ufunc.nin == 1
 
     def call(self, *args, **kwargs):
-        if ufunc is not None and not kwargs and not self._requires_grad and len(args) == 1:
-            other = args[0]
-            kind = type(other)
-            if isinstance(other, Tensor) and not other._requires_grad:
-                other = other.array
-                direct = other.dtype == self.array.dtype and other.dtype.kind == "f"
+        if ufunc is not None and not kwargs and not self._requires_grad:
+            array = self.array
+            if unary:
+                operands = () if not args and array.dtype.kind == "f" else None
             else:
-                direct = (kind is float or kind is int) and self.array.dtype.kind == "f"
-            if direct and other_fits(other, self.array):
+                operands = _direct(array, args)
+            if operands is not None:
                 check_writable(self, False)
-                ufunc(self.array, other, out=self.array)
+                ufunc(array, *operands, out=array)
                 self._storage.version += 1
                 return self
         return update(self, operation, *args, **kwargs)
 
     call.__name__ = call.__qualname__ = name + "_"
     call.__doc__ = f"Tensor.{name}, in place."
-    setattr(Tensor, name + "_", call)
+    call.__module__ = operation.__module__
     return call
+
+
+def _direct(array, args: tuple):
+    """The other operand in a form that a ufunc can take straight into `array`, else None."""
+    if len(args) != 1 or array.dtype.kind != "f":
+        return None
+    (other,) = args
+    if isinstance(other, Tensor):
+        other = other.array
+        fits = (
+            not args[0]._requires_grad and other.dtype == array.dtype and other_fits(other, array)
+        )
+    else:
+        fits = type(other) is float or type(other) is int
+    return (other,) if fits else None
 
 
 def other_fits(other, array) -> bool:

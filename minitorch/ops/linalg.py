@@ -134,7 +134,7 @@ def outer(input, vec2):
     return input.unsqueeze(1) * vec2
 
 
-@composite
+@composite(out=True, inplace=True)
 def addmm(input, mat1, mat2, *, beta=1, alpha=1):
     """beta * input + alpha * (mat1 @ mat2). Mirrors torch.addmm."""
     return _scaled(input, beta) + _scaled(mm(mat1, mat2), alpha)

@@ -57,7 +57,7 @@ _nll_loss.derivatives(
 )
 
 
-@op(method=False, function=False, outputs=("out", "log_p", "total"))
+@op(method=False, function=False, outputs=("out", "log_p", "total"), node="NllLoss")
 def _cross_entropy(input, target, weight, reduction, ignore_index):
     return kernels.cross_entropy_forward(input, target, weight, reduction, ignore_index)
 

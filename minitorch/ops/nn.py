@@ -32,7 +32,7 @@ def fused(kernel, composition):
 # Linear maps
 
 
-@op(method=False)
+@op(method=False, node="Addmm")
 def linear(input, weight, bias=None):
     """input @ weight.T + bias: (..., in) -> (..., out). weight: (out, in) or (in,), bias: (out,).
 
@@ -122,7 +122,7 @@ log_softmax = _with_type(_log_softmax, "log_softmax")
 # Normalisation
 
 
-@op(method=False, function=False, outputs=("out", "mean", "rstd"))
+@op(method=False, function=False, outputs=("out", "mean", "rstd"), node="NativeLayerNorm")
 def _layer_norm(input, normalized_shape, weight, bias, eps):
     return kernels.layer_norm_forward(input, normalized_shape, weight, bias, eps)
 

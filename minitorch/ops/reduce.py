@@ -73,7 +73,7 @@ mean.derivatives(
 )
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, node="Var")
 def _variance(input, dim, correction, keepdim):
     _floating(input, "var")
     axis = axes(dim, input.ndim)

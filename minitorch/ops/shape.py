@@ -434,13 +434,13 @@ flip.derivatives(input=lambda grad, dims: flip(grad, *dims))
 # Triangles
 
 
-@op
+@op(inplace=True)
 def triu(input, diagonal=0):
     """(..., n, m) with 0 below the diagonal, `diagonal` above the main one. Mirrors torch.triu."""
     return np.triu(input, diagonal)
 
 
-@op
+@op(inplace=True)
 def tril(input, diagonal=0):
     """(..., n, m) with 0 above the diagonal, `diagonal` above the main one. Mirrors torch.tril."""
     return np.tril(input, diagonal)
