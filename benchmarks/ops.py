@@ -71,6 +71,15 @@ def chain(T, x, w):
     return x
 
 
+def of_method(name: str, shapes: Callable = lambda n: [(n,)]) -> Case:
+    """A method of tensors, called with tensors alone."""
+    return Case(name, lambda T, x, *others: getattr(x, name)(*others), shapes)
+
+
+def activation(name: str) -> Case:
+    return Case(name, lambda T, x: getattr(T.nn.functional, name)(x))
+
+
 CASES = [
     Case("chain of 20", chain, two),
     Case("add", lambda T, x, y: x + y, two),
@@ -83,6 +92,17 @@ CASES = [
     Case("pow 2", lambda T, x: x**2),
     Case("pow 3", lambda T, x: x**3),
     Case("neg", lambda T, x: -x),
+    *[
+        of_method(name)
+        for name in "square reciprocal rsqrt sign floor exp2 expm1 log2 log1p".split()
+    ],
+    *[of_method(name) for name in "cos tan atan sinh cosh asinh erf lgamma frac".split()],
+    *[of_method(name, two) for name in "minimum atan2 fmod hypot logaddexp xlogy".split()],
+    Case("lerp", lambda T, x, y: T.lerp(x, y, 0.3), two),
+    Case("addcmul", lambda T, x, y: T.addcmul(x, x, y, value=0.5), two),
+    Case("addcdiv", lambda T, x, y: T.addcdiv(x, x, y, value=0.5), two),
+    Case("nan_to_num", lambda T, x: x.nan_to_num()),
+    *[activation(name) for name in "elu selu leaky_relu softplus hardtanh mish logsigmoid".split()],
     Case("abs", lambda T, x: x.abs()),
     Case("exp", lambda T, x: x.exp()),
     Case("log", lambda T, x: x.log()),
@@ -107,6 +127,25 @@ CASES = [
     Case("logsumexp", lambda T, x: x.logsumexp(1), matrix),
     Case("cumsum", lambda T, x: x.cumsum(0)),
     Case("norm", lambda T, x: x.norm()),
+    Case("prod", lambda T, x: x.prod(1), matrix),
+    Case("cumprod", lambda T, x: x.cumprod(0)),
+    Case("std", lambda T, x: x.std(0), matrix),
+    Case("sort", lambda T, x: x.sort(-1)[0], matrix),
+    Case("topk", lambda T, x: x.topk(2, -1)[0], matrix),
+    Case("median", lambda T, x: x.median(1)[0], matrix),
+    Case("einsum", lambda T, x, y: T.einsum("ij,jk->ik", x, y), product),
+    Case("addmm", lambda T, x, y: T.addmm(x, x, y), product),
+    Case("bmm", lambda T, x, y: x[None].bmm(y[None]), product),
+    Case("outer", lambda T, x, y: T.outer(x[:1000], y[:1000]), two),
+    Case("inverse", lambda T, x: (x + 9 * T.eye(3)).inverse(), lambda n: [(max(n // 9, 1), 3, 3)]),
+    Case("roll", lambda T, x: x.roll(1, 0)),
+    Case("flip", lambda T, x: x.flip(0)),
+    Case("repeat", lambda T, x: x.repeat(2, 1), matrix),
+    Case("tril", lambda T, x: x.tril(), matrix),
+    Case("diagonal", lambda T, x: x.diagonal(), matrix),
+    Case("select", lambda T, x: x.select(1, 1), matrix),
+    Case("index_select", lambda T, x: x.index_select(0, T.tensor([1, 0])), matrix),
+    Case("scatter_add", lambda T, x, y: x.scatter_add(0, T.zeros(y.shape, dtype=T.int64), y), two),
     Case("matmul", lambda T, x, y: x @ y, product),
     Case("linear", lambda T, x, w, b: T.nn.functional.linear(x, w, b), layer),
     Case("view", lambda T, x: x.view(-1), matrix),
@@ -135,6 +174,14 @@ CASES = [
         lambda n: [_sides(n), _sides(n)[1:], _sides(n)[1:]],
     ),
     Case("embedding", lambda T, w: T.nn.functional.embedding(targets(T, w), w), matrix),
+    Case(
+        "batch_norm", lambda T, x: T.nn.functional.batch_norm(x, None, None, training=True), matrix
+    ),
+    Case("group_norm", lambda T, x: T.nn.functional.group_norm(x[:, :4], 2), matrix),
+    Case("avg_pool2d", lambda T, x: T.nn.functional.avg_pool2d(x, 2), lambda n: images(n)[:1]),
+    Case("bce logits", lambda T, x, y: T.nn.functional.binary_cross_entropy_with_logits(x, y), two),
+    Case("smooth_l1", lambda T, x, y: T.nn.functional.smooth_l1_loss(x, y), two),
+    Case("kl_div", lambda T, x, y: T.nn.functional.kl_div(x, y, reduction="sum"), two),
     Case("conv2d", lambda T, x, w: T.nn.functional.conv2d(x, w), images),
     Case("max_pool2d", lambda T, x: T.nn.functional.max_pool2d(x, 2), lambda n: images(n)[:1]),
     Case(

@@ -1,0 +1,196 @@
+"""einsum: products and sums of tensors, said with one letter for each dimension; and tensordot.
+
+Every operand has a list of labels, one for each dimension. Two operands at a time become one: their
+labels fall into four groups (in both and wanted later: a batch; in both and not: summed; in one
+alone: its rows or its columns), and with the dimensions in that order the two are a batch of
+matrices, so that one `matmul` does it.
+PyTorch: torch/functional.py, aten/src/ATen/native/Linear.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..tensor import Tensor
+from .declare import composite, functions
+from .dims import axes
+
+
+@composite(method=False)
+def einsum(*args):
+    """Sums of products, as the equation says: einsum("bij,bjk->bik", x, y).
+
+    A letter is a dimension; one that is not in the result is summed over; "..." stands for more
+    dimensions, which broadcast. Without "->" the result has the letters that occur once, in
+    alphabetical order. Also einsum(x, [0, 1], y, [1, 2], [0, 2]). Raises RuntimeError for an
+    equation that does not fit the tensors. Mirrors torch.einsum (torch/functional.py).
+    """
+    equation, operands = _as_equation(args)
+    inputs, output = _parse(equation, operands)
+    pairs = [_diagonals(t, labels) for t, labels in zip(operands, inputs, strict=True)]
+    tensor, labels = pairs[0]
+    for i, (other, others) in enumerate(pairs[1:], 1):
+        wanted = set(output).union(*[later for _, later in pairs[i + 1 :]])
+        tensor, labels = _contract(tensor, labels, other, others, wanted)
+    tensor, labels = _sum_out(tensor, labels, set(output))
+    return tensor.permute([labels.index(label) for label in output])
+
+
+def _as_equation(args) -> tuple[str, list]:
+    """Either way of calling, as an equation and the tensors."""
+    if isinstance(args[0], str):
+        operands = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
+        return args[0], list(operands)
+
+    def letters(sublist) -> str:
+        for n in sublist:
+            if n is not Ellipsis and not 0 <= n < 52:
+                raise RuntimeError(f"einsum(): subscript {n} is not within the range [0, 52)")
+        return "".join("..." if n is Ellipsis else _LETTERS[n] for n in sublist)
+
+    equation = ",".join(letters(labels) for labels in args[1::2])
+    return equation + ("->" + letters(args[-1]) if len(args) % 2 else ""), list(args[:-1:2])
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _parse(equation: str, operands: list) -> tuple[list[list], list]:
+    """The labels of each operand and of the result: letters, and negative numbers for "..."."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not operands:
+        raise RuntimeError("einsum(): must provide at least one operand")
+    if len(terms) != len(operands):
+        raise RuntimeError(
+            f"einsum(): the equation {equation!r} has {len(terms)} operands, {len(operands)} "
+            "tensors were given"
+        )
+    extra = [t.ndim - len(term.replace("...", "")) for t, term in zip(operands, terms, strict=True)]
+    inputs = [_labels(term, n, term, t) for term, n, t in zip(terms, extra, operands, strict=True)]
+    most = max([n for n, term in zip(extra, terms, strict=True) if "..." in term], default=0)
+    if arrow:
+        output = _labels(right, most if "..." in right else 0, right)
+    else:
+        every = [label for labels in inputs for label in labels]
+        output = list(range(-most, 0)) + sorted(
+            {x for x in every if isinstance(x, str) and every.count(x) == 1}
+        )
+    for label in output:
+        if output.count(label) > 1 or not any(label in labels for labels in inputs):
+            raise RuntimeError(
+                f"einsum(): output subscript {label} must appear once in the result, and in an "
+                f"operand, of {equation!r}"
+            )
+    return inputs, output
+
+
+def _labels(term: str, extra: int, text: str, operand: Tensor | None = None) -> list:
+    if extra < 0 or (extra > 0 and "..." not in term):
+        shape = "" if operand is None else f" {list(operand.shape)}"
+        raise RuntimeError(
+            f"einsum(): the number of subscripts in {text!r} does not match the number of "
+            f"dimensions of the operand{shape}"
+        )
+    head, dots, tail = term.partition("...")
+    if not (head + tail).isalpha() and head + tail:
+        raise RuntimeError(f"einsum(): subscripts must be letters of the alphabet, got {text!r}")
+    return [*head, *(range(-extra, 0) if dots else ()), *tail]
+
+
+def _diagonals(tensor, labels: list):
+    """A label that is there twice means the diagonal of its two dimensions."""
+    for label in sorted(set(labels), key=str):
+        while labels.count(label) > 1:
+            i = labels.index(label)
+            j = labels.index(label, i + 1)
+            if tensor.shape[i] != tensor.shape[j]:
+                raise RuntimeError(
+                    f"einsum(): subscript {label} is repeated for one operand but the sizes don't "
+                    f"match, {tensor.shape[j]} != {tensor.shape[i]}"
+                )
+            tensor = tensor.diagonal(0, i, j)
+            labels = [x for k, x in enumerate(labels) if k not in (i, j)] + [label]
+    return tensor, labels
+
+
+def _sum_out(tensor, labels: list, wanted: set):
+    over = [i for i, label in enumerate(labels) if label not in wanted]
+    if over:
+        tensor = tensor.sum(over)
+    return tensor, [label for label in labels if label in wanted]
+
+
+def _contract(a, labels_a: list, b, labels_b: list, wanted: set):
+    """Two operands as one, with the labels that they have between them and that are `wanted`."""
+    a, labels_a = _sum_out(a, labels_a, wanted | set(labels_b))
+    b, labels_b = _sum_out(b, labels_b, wanted | set(labels_a))
+    both = [label for label in labels_a if label in labels_b]
+    a, b = _same_extents(a, labels_a, b, labels_b, both)
+    batch = [label for label in both if label in wanted]
+    summed = [label for label in both if label not in wanted]
+    rows = [label for label in labels_a if label not in labels_b]
+    columns = [label for label in labels_b if label not in labels_a]
+
+    def arranged(tensor, labels, *groups):
+        tensor = tensor.permute([labels.index(label) for group in groups for label in group])
+        extents = iter(tensor.shape)
+        shapes = [[next(extents) for _ in group] for group in groups]
+        return tensor.reshape([math.prod(shape) for shape in shapes]), shapes
+
+    a, (batch_shape, row_shape, _) = arranged(a, labels_a, batch, rows, summed)
+    b, (_, _, column_shape) = arranged(b, labels_b, batch, summed, columns)
+    product = functions["matmul"](a, b) if summed else a * b  # (b, n, 1) * (b, 1, m) broadcasts
+    return product.reshape([*batch_shape, *row_shape, *column_shape]), batch + rows + columns
+
+
+def _same_extents(a, labels_a, b, labels_b, both):
+    """Dimensions of extent 1 stretched to the other operand's."""
+    shape_a, shape_b = list(a.shape), list(b.shape)
+    for label in both:
+        i, j = labels_a.index(label), labels_b.index(label)
+        n, m = shape_a[i], shape_b[j]
+        if n != m and 1 not in (n, m):
+            raise RuntimeError(
+                f"einsum(): operands do not broadcast: subscript {label} has sizes {n} and {m}"
+            )
+        shape_a[i] = shape_b[j] = m if n == 1 else n
+    return a.expand(shape_a), b.expand(shape_b)
+
+
+@composite(out=True, method=False, numpy=np.tensordot)
+def tensordot(a, b, dims=2):
+    """Sums of products over `dims`: how many, or which of `a` with which of `b`.
+
+    Mirrors torch.tensordot.
+    """
+    dims = dims.tolist() if isinstance(dims, Tensor) else dims
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            raise RuntimeError(f"tensordot expects dims >= 0, and that many, but got dims={dims}")
+        dims = (range(a.ndim - dims, a.ndim), range(dims))
+    over_a, over_b = (
+        axes(tuple(d), t.ndim) if len(d) else () for d, t in zip(dims, (a, b), strict=True)
+    )
+    if len(over_a) != len(over_b):
+        raise RuntimeError("both dimension lists should have same length")
+    labels_a = list(range(a.ndim))
+    labels_b = list(range(a.ndim, a.ndim + b.ndim))
+    for i, j in zip(over_a, over_b, strict=True):
+        labels_b[j] = i
+    return _contract(a, labels_a, b, labels_b, {*labels_a, *labels_b} - set(over_a))[0]
+
+
+@composite(out=True)
+def inner(input, other):
+    """Sums of products along the last dimensions: (..., k), (..., k). Mirrors torch.inner."""
+    if not input.ndim or not other.ndim:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(input.shape)} and {list(other.shape)}"
+        )
+    return tensordot(input, other, ([-1], [-1]))
