@@ -4,16 +4,19 @@
 """
 
 import warnings as _warnings
-from typing import Any as _Any
 
 # A NumPy ufunc warns where PyTorch silently gives inf or nan. Only warnings raised from this
 # package's own lines are silenced; the user's NumPy stays as it was.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"minitorch\.")
 
 from . import autograd, dtypes, random
+from . import missing as _missing
+from .autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from .autograd.grad_mode import (
     enable_grad,
+    inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
@@ -35,23 +38,26 @@ from .tensor import Size, Tensor
 
 _keep_freed_memory()
 
-globals().update(_functions)
 globals().update({d.name: d for d in dtypes.ALL} | dtypes.ALIASES)
 
 from math import e, inf, nan, pi
 
-from . import cuda, distributed, nn, optim, utils
+from . import cuda, distributed, fft, func, linalg, nn, optim, special, testing, utils, viz
+from .func import vmap
+from .dlpack import from_dlpack
 from .kernels import get_num_threads, set_num_threads
+from .legacy import TYPES as _TYPES
+from .legacy import get_default_device, set_default_device, set_default_tensor_type
 from .printing import set_printoptions
 from .serialization import load, save
+
+globals().update(_TYPES)
+globals().update(_functions)  # those of nn.functional that PyTorch has here as well are among them
 
 __version__ = "0.1.0"
 newaxis = None
 strided = contiguous_format = preserve_format = None  # layouts: there is one, and it is strided
 
 
-def __getattr__(name: str) -> _Any:
-    raise AttributeError(
-        f"module 'minitorch' has no attribute '{name}'. If PyTorch has it, it is not here yet: "
-        "docs/differences.md says what is."
-    )
+__getattr__ = _missing.getattr_for(__name__)
+_missing.explain(Tensor)

@@ -169,6 +169,11 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     return a if a.itemsize > b.itemsize else b
 
 
+def complex_of(real: dtype) -> dtype:
+    """The complex dtype whose parts are of the floating dtype `real`."""
+    return complex128 if real is float64 else complex64
+
+
 def can_cast(from_: dtype, to: dtype) -> bool:
     """Whether results of dtype `from_` may be stored as `to`. Mirrors torch.can_cast.
 

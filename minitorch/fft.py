@@ -97,6 +97,8 @@ def _several(input, s, dim, default=None) -> tuple[list, list]:
         dim = range(input.ndim) if s is None else range(input.ndim - len(s), input.ndim)
     elif isinstance(dim, int):
         dim = (dim,)
+    if input.ndim == 0 and len(dim):
+        raise IndexError(f"Dimension specified as {dim[0]} but tensor has no dimensions")
     dim = list(axes(tuple(dim), input.ndim)) if len(dim) else []
     s = [None] * len(dim) if s is None else [s] if isinstance(s, int) else list(s)
     if len(s) != len(dim):

@@ -48,6 +48,7 @@ class Storage:
 
     version = 0
     views: set | None = None
+    inference = False  # made in inference mode (autograd/grad_mode.py)
 
 
 class Tensor:
@@ -84,18 +85,13 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
 
-    def __new__(cls, *args, dtype=None, device=None):
-        devices.check(device)
-        kind = (dtype or dtypes.get_default_dtype()).numpy
-        if not args:
-            return wrap(np.empty(0, kind), cls)
-        if isinstance(args[0], Size) or all(isinstance(n, int) for n in args):
-            shape = args[0] if isinstance(args[0], Size) else args
-            return wrap(np.empty(shape, kind), cls)
-        if len(args) > 1:
-            raise TypeError("Tensor() takes a shape as integers, or one sequence of values")
-        data = args[0].array if isinstance(args[0], Tensor) else args[0]
-        return wrap(np.array(data, kind), cls)
+    def __new__(cls, *args, device=None):
+        from .legacy import construct
+
+        of_tensor = len(args) == 1 and isinstance(args[0], Tensor)
+        dtype = args[0].dtype if of_tensor else dtypes.get_default_dtype()
+        made = construct(args, dtype, device)
+        return made if cls is Tensor else wrap(made.array, cls)
 
     # What it is
 
@@ -147,7 +143,7 @@ class Tensor:
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
         return strides if dim is None else strides[dim]
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format=None) -> bool:
         return self.array.flags.c_contiguous
 
     def data_ptr(self) -> int:
@@ -188,9 +184,19 @@ class Tensor:
                 "you can only change requires_grad flags of leaf variables."
                 + ("" if value else advice)
             )
-        if value and not self.dtype.is_floating_point:
-            also = " (complex ones have no derivatives here yet)" if self.is_complex() else ""
-            raise RuntimeError("only Tensors of floating point dtype can require gradients" + also)
+        if value and self.dtype.category < dtypes.FLOATING:
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients, not of "
+                f"{self.dtype}"
+            )
+        if value and self._storage.inference:
+            from .autograd.grad_mode import mode
+
+            if not mode.inference:
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                    "allowed."
+                )
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -242,6 +248,10 @@ class Tensor:
                 )
         self._grad = value
 
+    @grad.deleter
+    def grad(self):
+        self._grad = None
+
     @property
     def data(self) -> Tensor:
         """The same memory, outside of the graph, with changes that autograd is not told of."""
@@ -255,7 +265,13 @@ class Tensor:
 
     @property
     def _version(self) -> int:
+        if self._storage.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._storage.version
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode, and so can have no part in autograd."""
+        return self._storage.inference
 
     def _bump_version(self) -> None:
         """Note that the memory was changed: saved values that live in it become stale."""
@@ -270,37 +286,39 @@ class Tensor:
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
         """Add the gradients of this tensor to its leaves' .grad. See `autograd.backward`."""
-        from .autograd import engine
+        from .autograd.differentiate import backward
 
-        engine.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook):
         """Run `hook(grad) -> Tensor or None` when this tensor's gradient is complete.
 
         What it returns replaces the gradient. Returns a handle with `remove()`.
         """
-        from .autograd.graph import add_hook, edge_of
+        from .autograd.graph import edge_of
+        from .autograd.hooks import add_hook
 
         node = edge_of(self)
         if node is None:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        return add_hook(node, "hooks", hook)
+        return add_hook(node, "tensor", hook)
 
     def register_post_accumulate_grad_hook(self, hook):
         """Run `hook(tensor)` whenever .grad of this leaf has been added to. Returns a handle."""
-        from .autograd.graph import add_hook, edge_of
+        from .autograd.graph import edge_of
+        from .autograd.hooks import add_hook
 
         if self._node is not None or not self._requires_grad:
             raise RuntimeError(
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
-        return add_hook(edge_of(self), "post_hooks", hook)
+        return add_hook(edge_of(self), "accumulated", hook)
 
     def retain_grad(self) -> None:
         """Have backward fill .grad of this non-leaf tensor as well."""
         import weakref
 
-        from .autograd.graph import add_hook
+        from .autograd.hooks import add_hook
 
         if not self._requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
@@ -314,21 +332,11 @@ class Tensor:
             if tensor is not None and tensor._node.sequence == place:  # not changed in place since
                 tensor._grad = grad if tensor._grad is None else tensor._grad + grad
 
-        add_hook(self._node, "hooks", keep, last=True)
+        add_hook(self._node, "tensor", keep, last=True)
 
     @property
     def retains_grad(self) -> bool:
         return self._retains_grad is not None
-
-    @property
-    def T(self) -> Tensor:
-        """All dimensions in reverse order, as a view."""
-        return self.permute(tuple(range(self.ndim))[::-1])
-
-    @property
-    def mT(self) -> Tensor:
-        """The last two dimensions swapped, as a view."""
-        return self.transpose(-2, -1)
 
     # How it looks to Python
 
@@ -347,7 +355,9 @@ class Tensor:
         return printing.tensor_repr(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
+        if self.array.ndim == 0:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)  # raises TypeError unless `spec` is empty
 
     def __len__(self) -> int:
         if self.array.ndim == 0:
@@ -413,9 +423,11 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> ndarray:
         """The memory as a NumPy array, shared. Raises RuntimeError if it requires grad.
 
-        `force=True` does without that check.
+        `force=True` does without that check, and so does no_grad.
         """
-        if self._requires_grad and not force:
+        from .autograd.grad_mode import mode
+
+        if self._requires_grad and mode.enabled and not force:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
@@ -425,6 +437,15 @@ class Tensor:
     def __array__(self, dtype=None, copy=None):
         array = self.numpy()
         return array if dtype is None and not copy else np.array(array, dtype, copy=copy)
+
+    def __dlpack__(self, **options):
+        """The memory for another library, not copied. See `from_dlpack`."""
+        from .dlpack import to_capsule
+
+        return to_capsule(self, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         """np.exp(tensor), array * tensor: the operation that is registered for the ufunc."""
@@ -443,6 +464,7 @@ class Tensor:
 numpy_twins: dict = {}
 
 _new = object.__new__
+new_storage: Any = Storage  # replaced while a thread is in inference mode (autograd/grad_mode.py)
 
 
 def wrap(array, cls: type = Tensor) -> Any:
@@ -454,7 +476,7 @@ def wrap(array, cls: type = Tensor) -> Any:
     tensor._requires_grad = False
     tensor._grad = None
     tensor._node = None
-    tensor._storage = Storage()
+    tensor._storage = new_storage()
     return tensor
 
 

@@ -219,3 +219,36 @@ def test_real_tensors():
         if module is minitorch:
             got = lines
     assert got == lines
+
+
+SHAPES = [(), (0,), (3,), (2, 3), (0, 3), (1001,), (40, 30), (2, 2, 2, 2), (5, 300), (1100, 2)]
+OPTIONS = [{}, {"precision": 2}, {"edgeitems": 1, "threshold": 3}, {"linewidth": 40}]
+OPTIONS += [{"sci_mode": True}, {"sci_mode": False}, {"profile": "short"}]
+
+
+def values(dtype, shape, kind):
+    """Numbers of ordinary, large and small size, whole ones, and some that are not finite."""
+    scale = {"large": 1e5, "small": 1e-5, "huge": 1e10}.get(kind, 3)
+    x = torch.randn(shape, dtype=torch.complex128 if dtype.is_complex else torch.float64) * scale
+    if kind == "whole" or not (dtype.is_complex or dtype.is_floating_point):
+        x = torch.complex(x.real.round(), x.imag.round()) if dtype.is_complex else x.round() % 100
+    x = x.to(dtype)
+    if kind == "not finite" and x.numel() and (dtype.is_complex or dtype.is_floating_point):
+        x.view(-1)[0], x.view(-1)[-1] = float("nan"), float("-inf")
+    return x
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", minitorch.dtypes.ALL, ids=str)
+def test_every_dtype_size_and_option(dtype, options):
+    torch.manual_seed(0)
+    torch.set_printoptions(**options)
+    minitorch.set_printoptions(**options)
+    try:
+        for shape in SHAPES:
+            for kind in ("ordinary", "large", "small", "huge", "whole", "not finite"):
+                x = values(getattr(torch, dtype.name), shape, kind)
+                assert repr(minitorch.from_dlpack(x)) == repr(x)
+    finally:
+        torch.set_printoptions(profile="default")
+        minitorch.set_printoptions(profile="default")

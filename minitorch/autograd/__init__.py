@@ -1,12 +1,25 @@
 """Automatic differentiation: the graph, the engine that walks it, and the switches.
 
-Start with graph.py (what is recorded), then engine.py (how gradients flow back).
+Start with graph.py (what is recorded), engine.py (how gradients flow back) and differentiate.py
+(backward and grad). On them are built hooks.py, saved.py (who packs what is saved), function.py
+(operations of the user's own) and anomaly.py. grad_mode.py has the switches, and the one place
+where others may watch.
 PyTorch: torch/autograd/.
 """
 
 from ..tensor import Tensor, wrap
-from .engine import backward, grad
-from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from . import anomaly, function, graph
+from .anomaly import detect_anomaly, set_detect_anomaly
+from .differentiate import backward, grad
+from .function import Function
+from .grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
 from .graph import Node
 
 
@@ -28,5 +41,9 @@ class Variable(Tensor, metaclass=_AnyTensor):
         return tensor
 
 
-__all__ = ["Node", "Variable", "backward", "enable_grad", "grad", "is_grad_enabled", "no_grad"]
-__all__ += ["set_grad_enabled"]
+__all__ = ["Function", "Node", "Variable", "anomaly", "backward", "detect_anomaly", "enable_grad"]
+__all__ += ["function", "functional", "grad", "graph", "inference_mode", "is_grad_enabled"]
+__all__ += ["no_grad", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled"]
+
+from . import functional  # last, for these may use all of the above
+from .gradcheck import gradcheck, gradgradcheck

@@ -7,6 +7,12 @@
    communication with backward lives on.
 A node's saved values are dropped as soon as it has run. No recursion anywhere: a chain of a million
 operations needs no deeper stack than a chain of one.
+
+Complex numbers: PyTorch's gradient of a complex value is the conjugate of what the chain rule with
+formulas as for real numbers gives. Conjugating before a formula and after it comes to the same as
+conjugating once where gradients enter, and once where they leave: so inside of a pass all complex
+gradients travel conjugated, and `conjugate` stands only where the world looks in. A real value
+takes the real part of the gradient of a complex one.
 PyTorch: torch/csrc/autograd/engine.cpp.
 """
 
@@ -24,7 +30,8 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor, wrap
 from .grad_mode import mode
-from .graph import AccumulateGrad, Node, Output, edge_of
+from .graph import AccumulateGrad, Node, Output
+from .hooks import Hooks, check_replacement, in_order, replaced
 
 _by_age = attrgetter("sequence")
 
@@ -68,6 +75,7 @@ class _Pass:
         self.sinks: dict[Node, Callable] | None = sinks
         self.pending: dict = {}
         self.callbacks: list[Callable] = []
+        self.watchers = mode.watchers
         self.nodes, self.uses = _reachable(roots)
         self.leading = None if sinks is None else _leading_to(sinks, self.nodes)
 
@@ -82,75 +90,136 @@ class _Pass:
             if grad is None or (leading is not None and node not in leading):
                 results = [None] * len(edges)  # nothing comes from here, but leaves must not wait
             elif type(node) is Output:
-                slots = pending.setdefault(node.source, [None] * node.source.n_outputs)
-                slots[node.number] = self.complete(node, grad)
+                self.collect(node, self.complete(node, grad))
                 continue
             else:
                 if node.hooks is not None or self.sinks is not None:
                     grad = self.complete(node, grad)
                 # Which gradients are asked for: without `leading`, that of every edge there is.
                 wanted = edges if leading is None else [edge in leading for edge in edges]
-                results = node.backward(grad, wanted, self.create_graph)
+                if leading is not None and True not in wanted:
+                    continue  # asked for, but not on the way to another
+                if node.hooks is not None or self.watchers:
+                    results = self.attended(node, grad, wanted)
+                else:
+                    results = node.backward(grad, wanted, self.create_graph)
                 if not self.keep_graph:
                     node.release()
             for edge, result in zip(edges, results, strict=True):
                 if edge is not None:
                     if result is grad and result is not None and type(edge) is AccumulateGrad:
-                        result = _shared(grad)
+                        result = shared(grad)
                     self.deliver(edge, result)
 
     def deliver(self, edge: Node, grad) -> None:
         """Add `grad` (None: no gradient) to what `edge` has got; serve a leaf with its last one."""
         if grad is not None:
-            if grad.shape != edge.shape:
-                grad = _undo_broadcast(grad, edge)
-            if (grad.array if self.create_graph else grad).dtype != edge.dtype:
-                grad = grad.to(dtypes.of(edge)) if self.create_graph else grad.astype(edge.dtype)
+            array = grad.array if self.create_graph else grad
+            if array.shape != edge.shape or array.dtype != edge.dtype:
+                grad = self.fitted(grad, edge)
             so_far = self.pending.get(edge)
             self.pending[edge] = grad if so_far is None else so_far + grad
         if type(edge) is AccumulateGrad:
             self.uses[edge] -= 1
             if self.uses[edge] == 0 and edge in self.pending:
                 grad = self.complete(edge, self.pending.pop(edge))
-                if self.sinks is None:
+                if self.sinks is not None:
+                    return
+                if edge.hooks is not None or self.watchers:
+                    self.attended(edge, grad, ())
+                else:
                     edge.accumulate(grad, self.create_graph)
 
-    def complete(self, node: Node, grad):
+    def fitted(self, grad, edge: Node):
+        """`grad` in the shape and the dtype of the value that it belongs to."""
+        if grad.shape != edge.shape:
+            grad = _undo_broadcast(grad, edge)
+        found = (grad.array if self.create_graph else grad).dtype
+        if found.kind == "c" and edge.dtype.kind != "c":
+            grad = np.real(grad)
+        if self.create_graph:
+            return grad.to(dtypes.of(edge))
+        return grad.astype(edge.dtype, copy=False)
+
+    def collect(self, output: Output, grad) -> None:
+        """Put the gradient of one of several outputs at its place among those of its source."""
+        node, number = output.source, output.number
+        slots = self.pending.setdefault(node, [None] * len(node.outputs))
+        slots[number] = grad if slots[number] is None else slots[number] + grad
+
+    # What others see of it
+
+    def awaits(self, node: Node) -> bool:
+        """Whether `node`'s turn, or a leaf's gradient, is still to come."""
+        if self.leading is not None and node not in self.leading:
+            return False
+        return self.uses[node] > 0 if type(node) is AccumulateGrad else node in self.nodes
+
+    def complete(self, node: Node, grad) -> Any:
         """The gradient of `node` is complete: show it to hooks, which may replace it, and sinks."""
         sink = None if self.sinks is None else self.sinks.get(node)
-        if not node.hooks and sink is None:
+        if sink is None and (node.hooks is None or not node.hooks.tensor):
             return grad
-        for _, hook in sorted((node.hooks or {}).items()):
-            shown = grad if self.create_graph else wrap(grad)
+        shown: Any = self.shown(grad)
+        for hook in in_order(node.hooks.tensor) if node.hooks is not None else ():
             replacement = hook(shown)
             if replacement is not None:
-                _check_replacement(replacement, shown)
-                grad = replacement if self.create_graph else replacement.array
+                check_replacement(replacement, shown)
+                shown = replacement
         if sink is not None:
-            sink(grad)
-        return _shared(grad)  # a hook or a sink may have kept it
+            sink(shown if self.create_graph else shown.array)
+        return self.taken(shown)
+
+    def attended(self, node: Node, grad, wanted) -> list:
+        """node.backward, with the hooks and the watchers that want to see it."""
+        hooks = node.hooks or Hooks()
+        several = getattr(node, "outputs", None) is not None
+        shown = tuple(map(self.shown, grad)) if several else (self.shown(grad),)
+        for hook in in_order(hooks.before):
+            shown = replaced(hook, shown, hook(shown))
+        if hooks.before:
+            grad = list(map(self.taken, shown)) if several else self.taken(shown[0])
+        call = functools.partial(node.backward, grad, wanted, self.create_graph)
+        for watcher in self.watchers:
+            call = functools.partial(watcher.run, node, grad, call)
+        results = call()
+        if hooks.after:
+            into = tuple(map(self.result_shown, results, node.edges))
+            for hook in in_order(hooks.after):
+                into = replaced(hook, into, hook(into, shown))
+            results = list(map(self.taken, into))
+        return results
+
+    def shown(self, grad) -> Tensor | None:
+        """A gradient of the engine's as hooks see it."""
+        if grad is None:
+            return None
+        return conjugate(grad if self.create_graph else wrap(grad))
+
+    def result_shown(self, grad, edge: Node | None) -> Tensor | None:
+        """Likewise, but of a result that is on its way to `edge`."""
+        return self.shown(grad if grad is None or edge is None else self.fitted(grad, edge))
+
+    def taken(self, grad: Tensor | None):
+        """A gradient that hooks have seen, and may have kept, as the engine carries it."""
+        if grad is None:
+            return None
+        grad = conjugate(grad)
+        return grad if self.create_graph else shared(grad.array)
 
 
-def _check_replacement(replacement, grad) -> None:
-    if not isinstance(replacement, Tensor):
-        raise TypeError(f"expected a Tensor or None from a hook, but got {type(replacement)}")
-    if replacement.shape != grad.shape:
-        raise RuntimeError(
-            "hook has changed the size of value "
-            f"(was {list(grad.shape)} got {list(replacement.shape)})"
-        )
-    if replacement.dtype is not grad.dtype:
-        raise RuntimeError(
-            f"hook has changed the type of value (was {grad.dtype} got {replacement.dtype})"
-        )
+def conjugate(grad) -> Any:
+    """From the engine's gradient to PyTorch's, or back; see the top of this file."""
+    return np.conj(grad) if grad.array.dtype.kind == "c" else grad
 
 
-def _shared(grad):
+def shared(grad):
     """`grad` in a form that a leaf will not take for its own, for somebody else may hold it.
 
-    An array goes as a view: its `base` says that it has other holders (see AccumulateGrad).
+    An array goes as a view: its `base` says that it has other holders (see AccumulateGrad). A
+    Tensor's gradient is never added to in place.
     """
-    return grad.clone() if isinstance(grad, Tensor) else grad.view()
+    return grad if isinstance(grad, Tensor) else grad.view()
 
 
 def _undo_broadcast(grad, edge: Node):
@@ -216,127 +285,3 @@ def queue_callback(callback) -> None:
     if _running.current is None:
         raise RuntimeError("Final callbacks can only be installed during backward pass.")
     _running.current.callbacks.append(callback)
-
-
-def backward(
-    tensors,
-    grad_tensors=None,
-    retain_graph=None,
-    create_graph=False,
-    grad_variables=None,
-    inputs=None,
-) -> None:
-    """Add the gradients of `tensors` to the .grad of the leaves they were computed from.
-
-    `tensors`: a Tensor or a sequence. `grad_tensors`: the gradient of something with respect to
-    each, of its shape; None is allowed for scalars. `retain_graph`: keep what was saved, for
-    another backward (default: `create_graph`). `create_graph`: record backward itself, for higher
-    derivatives. `inputs`: add to the .grad of these tensors alone.
-    Raises RuntimeError where no gradient is required or one is missing. Mirrors
-    torch.autograd.backward (torch/autograd/__init__.py).
-    """
-    tensors = _as_tuple(tensors)
-    roots = _roots(tensors, grad_tensors, create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
-    if inputs is None:
-        run(roots, keep_graph=keep, create_graph=create_graph)
-        return
-    inputs = _as_tuple(inputs)
-    if not inputs:
-        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    sinks: dict[Node, Callable] = {}
-    for tensor in inputs:
-        node = _node_of_input(tensor)
-        leaf = node if isinstance(node, AccumulateGrad) else AccumulateGrad(tensor)
-        if tensor._retains_grad is None:  # otherwise a hook fills .grad
-            sinks[node] = functools.partial(_accumulate, leaf, create_graph)
-        else:
-            sinks[node] = lambda grad: None
-    run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
-
-
-def _accumulate(leaf: AccumulateGrad, create_graph: bool, grad) -> None:
-    leaf.accumulate(_shared(grad), create_graph)
-
-
-def grad(
-    outputs,
-    inputs,
-    grad_outputs=None,
-    retain_graph=None,
-    create_graph=False,
-    only_inputs=True,
-    allow_unused=None,
-    is_grads_batched=False,
-    materialize_grads=False,
-) -> tuple:
-    """The gradients of `outputs` with respect to `inputs`, as a tuple; no .grad is touched.
-
-    Arguments as in `backward`. An input that the outputs do not depend on is an error, unless
-    `allow_unused` (then None) or `materialize_grads` (then zeros). Mirrors torch.autograd.grad.
-    """
-    if is_grads_batched:
-        raise NotImplementedError("autograd.grad: is_grads_batched needs vmap, which is not here")
-    if materialize_grads and allow_unused is False:
-        raise ValueError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True"
-        )
-    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
-    roots = _roots(outputs, grad_outputs, create_graph)
-    nodes = [_node_of_input(t) for t in inputs]
-    keep = create_graph if retain_graph is None else retain_graph
-    found: dict[Node, Any] = {}
-    sinks: dict[Node, Callable] = {
-        node: functools.partial(found.__setitem__, node) for node in nodes
-    }
-    run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
-    results: list = []
-    for tensor, node in zip(inputs, nodes, strict=True):
-        gradient = found.get(node)
-        if gradient is None and materialize_grads:
-            gradient = np.zeros(tensor.shape, tensor.array.dtype)
-        if gradient is None and not allow_unused:
-            raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set "
-                "allow_unused=True if this is the desired behavior."
-            )
-        if gradient is not None and not isinstance(gradient, Tensor):
-            gradient = wrap(gradient.copy() if gradient.base is not None else gradient)
-        results.append(gradient)
-    return tuple(results)
-
-
-def _roots(tensors, grads, create_graph: bool) -> list[tuple[Node, Any]]:
-    """The nodes where backward starts, each with its gradient."""
-    grads = [None] * len(tensors) if grads is None else _as_tuple(grads)
-    if len(grads) != len(tensors):
-        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
-    roots = []
-    for i, (tensor, grad) in enumerate(zip(tensors, grads, strict=True)):
-        node = edge_of(tensor)
-        if node is None:
-            raise RuntimeError(
-                f"element {i} of tensors does not require grad and does not have a grad_fn"
-            )
-        if grad is None:
-            if tensor.array.size != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            grad = wrap(np.ones_like(tensor.array))
-        elif grad.shape != tensor.shape:
-            raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of {grad.shape} and "
-                f"output[{i}] has a shape of {tensor.shape}."
-            )
-        roots.append((node, grad if create_graph else grad.array.view()))
-    return roots
-
-
-def _node_of_input(tensor: Tensor) -> Node:
-    node = edge_of(tensor)
-    if node is None:
-        raise RuntimeError("One of the differentiated Tensors does not require grad")
-    return node
-
-
-def _as_tuple(value) -> tuple:
-    return (value,) if isinstance(value, Tensor) else tuple(value)

@@ -4,6 +4,6 @@ PyTorch: torch/nn/__init__.py.
 """
 
 # ruff: noqa: F403
-from . import functional, init, modules, parallel, utils
+from . import attention, functional, init, modules, parallel, utils
 from .modules import *
 from .parameter import Buffer, Parameter

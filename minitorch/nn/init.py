@@ -13,7 +13,8 @@ import warnings
 import numpy as np
 
 from ..autograd.grad_mode import no_grad
-from ..tensor import Tensor
+from ..ops.random import randperm
+from ..tensor import Tensor, wrap
 
 
 @no_grad()
@@ -54,9 +55,15 @@ def _redraw_outside(tensor, mean, std, a, b, generator):
     low, high = tensor.array.dtype.type(a), tensor.array.dtype.type(b)
     tensor.normal_(mean, std, generator=generator)
     while (outside := (tensor.array < low) | (tensor.array > high)).any():
-        again = tensor.new_empty(tensor.shape).normal_(mean, std, generator=generator)
+        again = _empty_like(tensor).normal_(mean, std, generator=generator)
         np.copyto(tensor.array, again.array, where=outside)
+    tensor._bump_version()
     return tensor
+
+
+def _empty_like(tensor) -> Tensor:
+    """Of the same shape and order in memory, for the words are handed out in that order."""
+    return wrap(np.empty_like(tensor.array))
 
 
 def _accept_or_reject(tensor, mean, std, a, b, generator):
@@ -64,10 +71,10 @@ def _accept_or_reject(tensor, mean, std, a, b, generator):
     log_peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
     pending: np.ndarray | bool = True
     while np.any(pending):
-        drawn = tensor.new_empty(tensor.shape).uniform_(a, b, generator=generator).array
+        drawn = _empty_like(tensor).uniform_(a, b, generator=generator).array
         np.copyto(tensor.array, drawn, where=pending)
         log_density = ((drawn - mean) / std) ** 2 * -0.5 - log_peak
-        chance = tensor.new_empty(tensor.shape).uniform_(generator=generator).array
+        chance = _empty_like(tensor).uniform_(generator=generator).array
         with np.errstate(divide="ignore"):
             pending = pending & (np.log(chance) > log_density)
     tensor._bump_version()
@@ -214,3 +221,43 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator=None) -> Tensor:
     tensor.array[...] = q.reshape(tensor.shape) * gain
     tensor._bump_version()
     return tensor
+
+
+@no_grad()
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator=None) -> Tensor:
+    """Normal numbers, but in each column of a matrix the fraction `sparsity` of them 0.
+
+    Martens 2010. Where the zeros are is drawn from the default generator, as in PyTorch.
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    tensor.normal_(0, std, generator=generator)
+    for column in range(columns):
+        order = randperm(rows).array
+        tensor.array[order[: math.ceil(sparsity * rows)], column] = 0
+    tensor._bump_version()
+    return tensor
+
+
+def _deprecated(function):
+    """The function's old name, without the underscore."""
+    name = function.__name__[:-1]
+
+    def call(*args, **kwargs):
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"Deprecated: `{name}_` is its name now."
+    return call
+
+
+uniform, normal, constant = map(_deprecated, (uniform_, normal_, constant_))
+eye, dirac, orthogonal, sparse = map(_deprecated, (eye_, dirac_, orthogonal_, sparse_))
+xavier_uniform, xavier_normal = map(_deprecated, (xavier_uniform_, xavier_normal_))
+kaiming_uniform, kaiming_normal = map(_deprecated, (kaiming_uniform_, kaiming_normal_))

@@ -6,22 +6,42 @@ Where to start reading: op.py says what an op is; elementwise.py is the largest 
 
 import numpy as np
 
+from .. import dtypes
 from ..tensor import Tensor
 from . import (  # importing a family registers its operations
+    activation,
     choose,
+    complex_numbers,
     convert,
     convolution,
     creation,
+    diagonal,
+    dropout,
+    einsum,
     elementwise,
     extremes,
     index,
     inplace,
+    join,
     linalg,
     loss,
     nn,
+    normalization,
+    pieces,
+    pool,
     random,
+    rearrange,
+    recurrent,
     reduce,
+    resample,
+    scan,
+    scatter,
     shape,
+    sorting,
+    special,
+    statistics,
+    strided,
+    ufuncs,
 )
 from .declare import functions
 
@@ -31,6 +51,7 @@ _ARITHMETIC = {
     "sub": elementwise.sub,
     "mul": elementwise.mul,
     "truediv": elementwise.true_divide,
+    "div": elementwise.true_divide,  # its name in Python 2, which PyTorch has kept
     "floordiv": elementwise.floor_divide,
     "mod": elementwise.remainder,
     "pow": elementwise.pow,
@@ -38,6 +59,8 @@ _ARITHMETIC = {
     "and": functions["bitwise_and"],
     "or": functions["bitwise_or"],
     "xor": functions["bitwise_xor"],
+    "lshift": functions["bitwise_left_shift"],
+    "rshift": functions["bitwise_right_shift"],
 }
 
 
@@ -64,12 +87,31 @@ def _equality(function):
     return compare
 
 
+def _invert(self):
+    """~tensor. TypeError unless it holds integers or booleans."""
+    if self.dtype.category > dtypes.INTEGER:
+        raise TypeError("~ is only implemented on integer and Boolean-type tensors")
+    return functions["bitwise_not"](self)
+
+
 _OTHERS = {
     "eq": _equality(functions["eq"]),
     "ne": _equality(functions["ne"]),
     "neg": elementwise.neg,
     "abs": elementwise.abs,
-    "invert": functions["bitwise_not"],
+    "invert": _invert,
+    "pos": elementwise.positive,
 }
 for _name, _function in _OTHERS.items():
     setattr(Tensor, f"__{_name}__", _function)
+
+# The in-place forms that PyTorch has as functions too: torch.exp_(x).
+_CHANGING = """
+abs acos acosh alpha_dropout arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
+clamp clamp_max clamp_min clip conj_physical cos cosh deg2rad detach erf erfc exp exp2 expm1 fill
+fix floor frac gcd i0 index_put lcm ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg
+reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh threshold trunc xlogy zero
+"""
+for _name in _CHANGING.split():
+    if hasattr(Tensor, _name + "_"):
+        functions.setdefault(_name + "_", getattr(Tensor, _name + "_"))

@@ -4,63 +4,79 @@ Comparisons, logic and bits have no derivatives. A choice passes the gradient on
 PyTorch: aten/src/ATen/native/BinaryOps.cpp, TensorCompare.cpp.
 """
 
+import functools
+
 import numpy as np
 
+from .. import dtypes
+from ..autograd.grad_mode import no_grad
 from ..tensor import Tensor
-from .declare import composite, elementwise, functions, op
+from .declare import composite, elementwise, functions, of_function, op
 
-# Comparisons, logic and bits: no derivatives
+# Comparisons, logic and bits: no derivatives. A second name is an alias.
+# fmt: off
 
-_PLAIN = {
-    "eq": (np.equal, "input == other"),
-    "ne": (np.not_equal, "input != other"),
-    "lt": (np.less, "input < other"),
-    "le": (np.less_equal, "input <= other"),
-    "gt": (np.greater, "input > other"),
-    "ge": (np.greater_equal, "input >= other"),
-    "isnan": (np.isnan, "Whether it is nan"),
-    "isinf": (np.isinf, "Whether it is inf or -inf"),
-    "isfinite": (np.isfinite, "Whether it is neither inf, -inf nor nan"),
-    "logical_and": (np.logical_and, "Whether both are not 0"),
-    "logical_or": (np.logical_or, "Whether one at least is not 0"),
-    "logical_xor": (np.logical_xor, "Whether exactly one is not 0"),
-    "logical_not": (np.logical_not, "Whether it is 0"),
-    "bitwise_and": (np.bitwise_and, "input & other, of integers or booleans"),
-    "bitwise_or": (np.bitwise_or, "input | other, of integers or booleans"),
-    "bitwise_xor": (np.bitwise_xor, "input ^ other, of integers or booleans"),
-    "bitwise_not": (np.invert, "~input, of integers or booleans"),
-}
-_OTHER_NAMES = {"ne": ("not_equal",), "lt": ("less",), "le": ("less_equal",)}
-_OTHER_NAMES |= {"gt": ("greater",), "ge": ("greater_equal",)}
+compare = functools.partial(of_function, kinds="bif", widened=False, numbers=("other",))
+of_function("eq", np.equal, "input == other", widened=False, numbers=("other",))
+of_function("ne not_equal", np.not_equal, "input != other", widened=False, numbers=("other",))
+compare("lt less", np.less, "input < other")
+compare("le less_equal", np.less_equal, "input <= other")
+compare("gt greater", np.greater, "input > other")
+compare("ge greater_equal", np.greater_equal, "input >= other")
 
+test = functools.partial(of_function, widened=False, inplace=False)
+test("isnan", np.isnan, "Whether it is nan")
+test("isinf", np.isinf, "Whether it is inf or -inf")
+test("isfinite", np.isfinite, "Whether it is neither inf, -inf nor nan")
+test("isreal", np.isreal, "Whether its imaginary part is 0")
+test("isposinf", np.isposinf, "Whether it is inf", kinds="bif")
+test("isneginf", np.isneginf, "Whether it is -inf", kinds="bif")
+test("signbit", np.signbit, "Whether its sign is minus", kinds="bif")
 
-def _plain(name: str, ufunc: np.ufunc, meaning: str) -> None:
-    """The op `name` that is a ufunc of one or two arguments, and nothing more."""
+logic = functools.partial(of_function, widened=False, numbers=())
+logic("logical_and", np.logical_and, "Whether both are not 0")
+logic("logical_or", np.logical_or, "Whether one at least is not 0")
+logic("logical_xor", np.logical_xor, "Whether exactly one is not 0")
+logic("logical_not", np.logical_not, "Whether it is 0")
 
-    def unary(input):
-        return ufunc(input)
-
-    def binary(input, other):
-        return ufunc(input, other)
-
-    forward = unary if ufunc.nin == 1 else binary
-    forward.__name__ = forward.__qualname__ = name
-    forward.__doc__ = f"{meaning}{', broadcast' * (ufunc.nin > 1)}. Mirrors torch.{name}."
-    elementwise(
-        forward,
-        numpy=ufunc,
-        inplace=None if name[:2] != "is" else False,
-        aliases=_OTHER_NAMES.get(name, ()),
-    )
+bits = functools.partial(of_function, kinds="bi")
+bits("bitwise_and", np.bitwise_and, "input & other")
+bits("bitwise_or", np.bitwise_or, "input | other")
+bits("bitwise_xor", np.bitwise_xor, "input ^ other")
+bits("bitwise_not", np.invert, "~input")
+of_function("bitwise_left_shift", np.left_shift, "input * 2 ** other", kinds="i")
+of_function("bitwise_right_shift", np.right_shift, "input // 2 ** other", kinds="i")
+# fmt: on
 
 
-for _name, (_ufunc, _meaning) in _PLAIN.items():
-    _plain(_name, _ufunc, _meaning)
+for _name in ("logical_and_", "logical_or_", "logical_xor_", "logical_not_"):
+    # PyTorch does not tell autograd when truth values are written over a tensor; nor do we.
+    setattr(Tensor, _name, no_grad()(getattr(Tensor, _name)))
+
+
+def _same_dtype(name: str):
+    """The check of an op that PyTorch does not let promote."""
+
+    def check(input, other, *_):
+        kinds = [getattr(v, "dtype", type(v)) for v in (input, other)]
+        if kinds[0] != kinds[1]:
+            raise RuntimeError(f"{name}: {kinds[0]} did not match {kinds[1]}")
+
+    return check
+
 
 # Choosing
 
 
-@elementwise(function=False, method=False, promoted=("input", "other"))
+def _check_condition(condition, *_):
+    if getattr(condition, "dtype", None) not in (dtypes.bool_, dtypes.uint8):
+        raise RuntimeError(
+            "where expected condition to be a boolean tensor, but got "
+            f"{getattr(condition, 'dtype', condition)!r}"
+        )
+
+
+@elementwise(function=False, method=False, promoted=("input", "other"), check=_check_condition)
 def _where(condition, input, other):
     return np.where(condition, input, other)
 
@@ -96,6 +112,8 @@ def masked_fill(input, mask, value):
 
     Mirrors torch.masked_fill.
     """
+    if np.ndim(value) or (np.iscomplexobj(value) and input.dtype.kind != "c"):
+        raise RuntimeError(f"masked_fill: value must be one {input.dtype}, but got {value}")
     return np.where(mask, np.asarray(value, input.dtype), input)
 
 
@@ -105,13 +123,13 @@ masked_fill.derivatives(
 )
 
 
-@elementwise(numpy=np.maximum, inplace=False)
+@elementwise(numpy=np.maximum, kinds="bif", numbers=(), inplace=False)
 def maximum(input, other):
     """The larger of two, broadcast; nan if one is. Mirrors torch.maximum."""
     return np.maximum(input, other)
 
 
-@elementwise(numpy=np.minimum, inplace=False)
+@elementwise(numpy=np.minimum, kinds="bif", numbers=(), inplace=False)
 def minimum(input, other):
     """The smaller of two, broadcast; nan if one is. Mirrors torch.minimum."""
     return np.minimum(input, other)
@@ -132,6 +150,22 @@ minimum.derivatives(
 )
 
 
+def _or_nan(first, other):
+    """Where the first of two is chosen: at a tie, and beside nan."""
+    return np.logical_or(first, np.isnan(other))
+
+
+# fmt: off
+first_of_two = functools.partial(of_function, kinds="bif", numbers=(), inplace=False)
+first_of_two("fmax", np.fmax, "The larger of two, or the one that is not nan",
+             lambda grad, input, other: np.where(_or_nan(input >= other, other), grad, 0),
+             lambda grad, input, other: np.where(_or_nan(input >= other, other), 0, grad))
+first_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
+             lambda grad, input, other: np.where(_or_nan(input <= other, other), grad, 0),
+             lambda grad, input, other: np.where(_or_nan(input <= other, other), 0, grad))
+# fmt: on
+
+
 def _between(input, low=None, high=None):
     """`input`, kept from falling below `low` and from rising above `high`."""
     if input.size > 4096 and input.dtype.kind == "f":
@@ -142,7 +176,7 @@ def _between(input, low=None, high=None):
     return out if high is None else np.minimum(out, high)
 
 
-@elementwise
+@elementwise(kinds="if")
 def relu(input):
     """max(input, 0). Mirrors torch.relu."""
     return _between(input, 0)
@@ -151,11 +185,11 @@ def relu(input):
 relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
 
 
-@elementwise(numpy=np.clip, promoted=("input", "min", "max"), aliases=("clip",))
+@elementwise(numpy=np.clip, kinds="bif", numbers=("min", "max"), aliases=("clip",))
 def clamp(input, min=None, max=None):
     """`input`, but not below `min` nor above `max`, broadcast. Mirrors torch.clamp."""
     if min is None and max is None:
-        raise ValueError("clamp: at least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     return _between(input, min, max)
 
 
@@ -164,8 +198,80 @@ def _inside(input, min, max):
     return np.logical_and(above, True if max is None else input <= max)
 
 
+def _below(input, min, max):  # where they cross, `max` wins
+    return input < min if max is None else np.logical_and(input < min, min < max)
+
+
+def _above(input, min, max):
+    return input > max if min is None else np.logical_or(input > max, max < min)
+
+
 clamp.derivatives(
     input=lambda grad, input, min, max: np.where(_inside(input, min, max), grad, 0),
-    min=lambda grad, input, min, max: np.where(input < min, grad, 0),
-    max=lambda grad, input, min, max: np.where(input > max, grad, 0),
+    min=lambda grad, input, min, max: np.where(_below(input, min, max), grad, 0),
+    max=lambda grad, input, min, max: np.where(_above(input, min, max), grad, 0),
 )
+
+
+@composite(out=True, inplace=True)
+def clamp_min(input, min):
+    """`input`, but not below `min`, broadcast. Mirrors torch.clamp_min."""
+    return clamp(input, min)
+
+
+@composite(out=True, inplace=True)
+def clamp_max(input, max):
+    """`input`, but not above `max`, broadcast. Mirrors torch.clamp_max."""
+    return clamp(input, None, max)
+
+
+@elementwise(kinds="if", promoted=("input",))
+def threshold(input, threshold, value):
+    """`input` where it is above `threshold`, else `value`. Mirrors torch.threshold."""
+    return np.where(input <= threshold, np.asarray(value, input.dtype), input)
+
+
+threshold.derivatives(input=lambda grad, input, threshold: np.where(input <= threshold, 0, grad))
+
+
+@elementwise(promoted=("input",), numpy=np.nan_to_num)
+def nan_to_num(input, nan=None, posinf=None, neginf=None):
+    """nan, inf and -inf replaced, by default by 0 and the largest numbers there are.
+
+    Mirrors torch.nan_to_num.
+    """
+    if input.dtype.kind in "bui":
+        return input.copy()
+    return np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
+
+
+nan_to_num.derivatives(input=lambda grad, input: np.where(np.isfinite(input), grad, 0))
+
+
+@elementwise(kinds="bif", numbers=(), check=_same_dtype("heaviside"))
+def heaviside(input, values):
+    """0 below 0, 1 above, `values` at 0, broadcast. Mirrors torch.heaviside."""
+    return np.where(np.equal(input, 0), values, input > 0)
+
+
+# Comparing as a whole
+
+
+@elementwise(inplace=False, numbers=(), check=_same_dtype("isclose"), promoted=("input", "other"))
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Where |input - other| <= atol + rtol * |other|. Mirrors torch.isclose."""
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"rtol and atol must not be below 0, but got {rtol} and {atol}")
+    return np.isclose(input, other, rtol, atol, equal_nan)
+
+
+@composite
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
+    """Whether `isclose` holds everywhere. Mirrors torch.allclose."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
+
+
+@composite
+def equal(input, other) -> bool:
+    """Whether shapes and all elements are equal. Mirrors torch.equal."""
+    return bool(np.array_equal(input.array, other.array))

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import devices, dtypes
-from ..autograd.grad_mode import mode
 from ..tensor import Tensor, wrap
-from . import inplace
+from . import errors, inplace
 from .declare import composite, functions, op
 
 
@@ -51,6 +50,8 @@ def detach(input):
 @composite(function=False)
 def detach_(input):
     """Take the tensor itself out of the graph: it becomes a leaf. Mirrors torch.detach_."""
+    if input._view is not None:
+        raise RuntimeError("Can't detach views in-place. Use detach() instead.")
     input._node, input._requires_grad = None, False
     return input
 
@@ -60,7 +61,7 @@ def to_copy(input, kind):
     return input.astype(kind)
 
 
-to_copy.derivatives(input=lambda grad, input_dtype: to_copy(grad, input_dtype))
+to_copy.derivatives(input=lambda grad: grad)  # the engine gives it the type of the input
 
 
 @composite(method=False, function=False)
@@ -88,14 +89,14 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
 
     to(dtype), to(device), to(device, dtype), to(other). Mirrors torch.Tensor.to.
     """
+    flags = [arg for arg in args if isinstance(arg, bool)]  # non_blocking, copy
+    copy = flags[1] if len(flags) > 1 else copy
     for arg in args:
         if isinstance(arg, (dtypes.dtype, type)):
             dtype = arg
         elif isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (str, devices.device)) or (
-            isinstance(arg, int) and not isinstance(arg, bool)
-        ):
+        elif isinstance(arg, (str, devices.device, int)) and not isinstance(arg, bool):
             device = arg
     devices.check(device)
     result = input if dtype is None else as_type(input, dtype)
@@ -120,20 +121,19 @@ def cuda(input, device=None, non_blocking=False, memory_format=None):
     return to(input, "cuda" if device is None else device)
 
 
-def _conversion(name: str, dtype: dtypes.dtype):
+def _conversion(name: str, dtype: dtypes.dtype) -> None:
     def convert(self, memory_format=None):
         return as_type(self, dtype)
 
-    convert.__name__ = name
+    convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"Converted to {dtype.name}."
     setattr(Tensor, name, convert)
 
 
-for _name in ("bool", "short", "int", "long", "half", "float", "double"):
-    _conversion(_name, dtypes.ALIASES[_name])
-_conversion("bfloat16", dtypes.bfloat16)
-_conversion("byte", dtypes.uint8)
-_conversion("char", dtypes.int8)
+_CONVERSIONS = dtypes.ALIASES | {"bfloat16": dtypes.bfloat16}
+_CONVERSIONS |= {"byte": dtypes.uint8, "char": dtypes.int8}
+for _name, _dtype in _CONVERSIONS.items():
+    _conversion(_name, _dtype)
 
 
 # In place
@@ -142,21 +142,19 @@ _conversion("char", dtypes.int8)
 @composite(function=False)
 def copy_(self, src, non_blocking=False):
     """Overwrite the tensor with `src`, broadcast and converted. Mirrors torch.Tensor.copy_."""
-    if not isinstance(src, Tensor):
-        src = functions["as_tensor"](src)
-    if mode.enabled and (self._requires_grad or src._requires_grad):
+    src = src if isinstance(src, Tensor) else functions["as_tensor"](src)
+    if inplace.is_tracked((self, src)):
         return inplace.update(self, _replace, to(src, self.dtype))
-    inplace.check_writable(self, False)
-    if src.array.shape != self.array.shape and not inplace.other_fits(src.array, self.array):
-        raise RuntimeError(
-            f"The size of source {list(src.shape)} does not broadcast to {list(self.shape)}"
-        )
-    np.copyto(self.array, src.array, casting="unsafe")
+    inplace.check_writable(self, False, (src,))
+    try:
+        np.copyto(self.array, src.array, casting="unsafe")
+    except ValueError as error:
+        raise errors.translate(error, _replace.op, [self, src]) from error
     self._storage.version += 1
     return self
 
 
-@op(function=False, method=False)
+@op(function=False, method=False, node="Copy")
 def _replace(input, src):
     return np.array(np.broadcast_to(src, input.shape))
 
@@ -177,7 +175,13 @@ def fill_(self, value):
     return copy_(self, value)
 
 
-@composite(function=False)
+@composite
+def fill(input, value):
+    """A copy with every element `value`, a number or a 0-d tensor. Mirrors torch.fill."""
+    return fill_(clone(input), value)
+
+
+@composite
 def zero_(self):
     """Set every element to 0. Mirrors torch.Tensor.zero_."""
     return fill_(self, 0)

@@ -1,8 +1,8 @@
-"""Windows sliding over an input: convolution, the padding before it, the pooling after it.
+"""Windows sliding over an input: convolution, the padding before it. (Pooling: pool.py.)
 
 The kernels (kernels/) do the work. Each op here is linear in what it is differentiated by, so its
 derivative is another of them, and higher derivatives need nothing more.
-PyTorch: aten/src/ATen/native/Convolution.cpp, DilatedMaxPool2d.cpp.
+PyTorch: aten/src/ATen/native/Convolution.cpp, im2col.h.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import kernels
-from .declare import composite, op
+from .declare import op
 
 # Convolution
 
@@ -57,62 +57,6 @@ convolution_weight.derivatives(
     ),
 )
 
-
-def _conv(name: str, spatial: int):
-    def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        unbatched = input.ndim == spatial + 1
-        if not unbatched and input.ndim != spatial + 2:
-            raise RuntimeError(
-                f"Expected {spatial + 1}D (unbatched) or {spatial + 2}D (batched) input to {name}, "
-                f"but got input of size: {list(input.shape)}"
-            )
-        if input.dtype is not weight.dtype:
-            raise RuntimeError(
-                f"Input type ({input.dtype}) and weight type ({weight.dtype}) should be the same"
-            )
-        if bias is not None and input.dtype is not bias.dtype:
-            raise RuntimeError(
-                f"Input type ({input.dtype}) and bias type ({bias.dtype}) should be the same"
-            )
-        channels = input.shape[-spatial - 1]
-        if channels != weight.shape[1] * groups:
-            raise RuntimeError(
-                f"Given groups={groups}, weight of size {list(weight.shape)}, expected "
-                f"input{list(input.shape)} to have {weight.shape[1] * groups} channels, but got "
-                f"{channels} channels instead"
-            )
-        if isinstance(padding, str):
-            input, padding = _same(input, weight, padding, dilation, spatial)
-        if unbatched:
-            input = input.unsqueeze(0)
-        out = convolution(input, weight, bias, stride, padding, dilation, groups)
-        return out.squeeze(0) if unbatched else out
-
-    conv.__name__ = conv.__qualname__ = name
-    conv.__doc__ = f"""Slide `weight` over `input`: (N, C, *) with (O, C / groups, *) -> (N, O, *).
-
-    {spatial} spatial dimensions; the batch dimension may be missing. stride, padding, dilation: an
-    integer, or one for each; padding also "valid" or "same". Mirrors torch.nn.functional.{name}.
-    """
-    return composite(conv, method=False)
-
-
-def _same(input, weight, padding, dilation, spatial):
-    """Padding given by name, as (perhaps padded input, padding)."""
-    if padding == "valid":
-        return input, 0
-    if padding != "same":
-        raise ValueError(f"Invalid padding string '{padding}', should be one of 'valid', 'same'")
-    dilation = (dilation,) * spatial if isinstance(dilation, int) else dilation
-    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if any(n % 2 for n in total):  # one more at the end, which the kernel cannot express
-        widths = [(0, n % 2) for n in reversed(total)]
-        input = pad(input, [w for pair in widths for w in pair])
-    return input, tuple(n // 2 for n in total)
-
-
-conv1d, conv2d, conv3d = (_conv(f"conv{n}d", n) for n in (1, 2, 3))
-
 # Padding
 
 
@@ -127,74 +71,26 @@ def _pad_by_input(grad, input_shape, widths):
 
 _pad_constant.derivatives(input=_pad_by_input)
 
-
-@composite(method=False)
-def pad(input, pad, mode="constant", value=None):
-    """Add `pad` = (before, after) elements of `value` to the last dimension, the one before, ...
-
-    Mirrors torch.nn.functional.pad; only mode "constant".
-    """
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode '{mode}' is not here yet, only 'constant'")
-    if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise RuntimeError(f"pad: {len(pad)} widths for a tensor of {input.ndim} dimensions")
-    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
-    widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
-    for dim, (before, after) in enumerate(widths):  # negative widths cut off
-        if before < 0 or after < 0:
-            start, extent = max(-before, 0), input.shape[dim] + min(before, 0) + min(after, 0)
-            input = input.narrow(dim, start, extent)
-    widths = [(max(a, 0), max(b, 0)) for a, b in widths]
-    return _pad_constant(input, widths, 0 if value is None else value)
+# Windows as columns
 
 
-# Pooling
+@op(method=False, function=False, alone=True)
+def _unfold(input, kernel_size, stride, padding, dilation):
+    return kernels.unfold(input, kernel_size, stride, padding, dilation)
 
 
-@op(method=False, function=False, outputs=("out", "indices"), node="MaxPool2DWithIndices")
-def _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode):
-    return kernels.max_pool2d_forward(input, kernel_size, stride, padding, dilation, ceil_mode)
+@op(method=False, function=False, alone=True)
+def _fold(input, shape, kernel_size, stride, padding, dilation):
+    return kernels.fold(input, shape, kernel_size, stride, padding, dilation)
 
 
-@op(method=False, function=False)
-def _max_pool2d_input(grad_out, indices, shape):
-    return kernels.max_pool2d_backward(grad_out, indices, shape)
-
-
-@op(method=False, function=False)
-def _max_pool2d_gather(input, indices):
-    return kernels.max_pool2d_gather(input, indices)
-
-
-_max_pool2d.derivatives(
-    input=lambda grad, indices, input_shape: _max_pool2d_input(grad, indices, input_shape)
+_unfold.derivatives(
+    input=lambda grad, input_shape, kernel_size, stride, padding, dilation: _fold(
+        grad, input_shape, kernel_size, stride, padding, dilation
+    )
 )
-_max_pool2d_input.derivatives(grad_out=lambda grad, indices: _max_pool2d_gather(grad, indices))
-_max_pool2d_gather.derivatives(
-    input=lambda grad, indices, input_shape: _max_pool2d_input(grad, indices, input_shape)
+_fold.derivatives(
+    input=lambda grad, kernel_size, stride, padding, dilation: _unfold(
+        grad, kernel_size, stride, padding, dilation
+    )
 )
-
-
-@composite(method=False)
-def max_pool2d(
-    input,
-    kernel_size,
-    stride=None,
-    padding=0,
-    dilation=1,
-    ceil_mode=False,
-    return_indices=False,
-):
-    """The largest element of every window: (N, C, H, W) -> (N, C, H', W'); N may be missing.
-
-    Mirrors torch.nn.functional.max_pool2d.
-    """
-    if input.ndim not in (3, 4):
-        raise RuntimeError(
-            f"non-empty 3D or 4D (batch mode) tensor expected for input, got {list(input.shape)}"
-        )
-    x = input if input.ndim == 4 else input.unsqueeze(0)
-    stride = kernel_size if stride is None or stride == () or stride == [] else stride
-    pooled = _max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    out, indices = pooled if input.ndim == 4 else [t.squeeze(0) for t in pooled]
-    return (out, indices) if return_indices else out

@@ -19,14 +19,15 @@ from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor, numpy_twins, wrap
 from . import errors
-from .op import Op
+from .op import TORCH_NAMES, Op
 from .views import link_view
 
 functions: dict[str, Any] = {}  # what `import minitorch` offers, by name
 
-# The one-letter codes of NumPy's floating and complex types ("E" is ml_dtypes' bfloat16).
-FLOATS = "efdEFD"
-WEAK = "efdFD"  # those beside which NumPy lets a Python number keep the type: not bfloat16
+# NumPy's one-letter codes of the types of each category. Half precision is not among them ("e",
+# and "E" for bfloat16): it is computed in float32, which is the business of `_promoted_call`.
+_CODES = {dtypes.BOOL: "?", dtypes.INTEGER: "bBhilq", dtypes.FLOATING: "fd", dtypes.COMPLEX: "FD"}
+WEAK = "fdFD"  # those beside which NumPy lets a Python number keep the type
 
 
 def op(forward=None, *, alone=False, pair=False, view=False, outputs=("out",), many=False, **entry):
@@ -49,10 +50,26 @@ def view_op(forward=None, **options):
     return op(forward, view=True, **options)
 
 
-def elementwise(forward=None, *, floating=False, promoted=(), numpy=(), inplace=None, **entry):
+def elementwise(
+    forward=None,
+    *,
+    floating=False,
+    kinds="bifc",
+    widened=True,
+    promoted=(),
+    numbers=None,
+    check=None,
+    numpy=(),
+    inplace=None,
+    **entry,
+):
     """An op that broadcasts its arguments and brings them to one type.
 
-    `floating`: integers become floats first. `promoted`: the arguments that take part in that.
+    `floating`: integers become floats first. `kinds`: what it takes after that; "b" is bool, "i"
+    integers, "f" floating and "c" complex types. `widened`: half precision is computed in float32
+    and rounded once, at the end, as PyTorch does. `promoted`: the arguments that take part.
+    `numbers`: those of the arguments that may be Python numbers; by default all may.
+    `check`: a function of the arguments, as given, that raises where PyTorch does not take them.
     `inplace`: by default there is an in-place form, which is NumPy's ufunc where `numpy` is one.
     The rest: see `register`.
     """
@@ -60,18 +77,74 @@ def elementwise(forward=None, *, floating=False, promoted=(), numpy=(), inplace=
         return functools.partial(
             elementwise,
             floating=floating,
+            kinds=kinds,
+            widened=widened,
             promoted=promoted,
+            numbers=numbers,
+            check=check,
             numpy=numpy,
             inplace=inplace,
             **entry,
         )
     made = Op(forward, floating=floating)
     made.promoted = list(promoted) or made.promoted
-    short_cut = {1: _unary, 2: _binary}.get(made.positional, _promoting)
-    call = functools.wraps(forward)(short_cut(made))
+    made.kinds, made.widened = {"bifc".index(kind) for kind in kinds}, widened
+    made.numbers = made.parameters if numbers is None else numbers
+    made.check = check if numbers is None else errors.only_tensors(made, check)
+    accepted = made.kinds - {dtypes.BOOL, dtypes.INTEGER} if floating else made.kinds
+    made.codes = "".join(_CODES[category] for category in accepted)
+    required = made.fill[: made.positional].count(())
+    short_cut = {1: _unary, 2: _binary}.get(required, _promoting)
+    call = made.call = functools.wraps(forward)(short_cut(made))
+    if widened:  # the short cuts never meet half precision, and keep the plain forward
+        made.forward = _in_float32(forward)
     if inplace is None:
-        inplace = numpy if isinstance(numpy, np.ufunc) else True
-    return register(call, made, numpy=numpy, inplace=inplace, **entry)
+        straight = isinstance(numpy, np.ufunc) and "f" in kinds and numbers is None
+        inplace = numpy if straight else True
+    register(call, made, inplace=inplace, **entry)
+    # NumPy's functions take numbers everywhere.
+    lenient = call if numbers is None else lambda *args, **kw: _promoted_call(made, args, kw)
+    numpy_twins.update(dict.fromkeys(numpy if isinstance(numpy, tuple) else (numpy,), lenient))
+    return call
+
+
+def _in_float32(forward):
+    """`forward`, with half precision computed in float32 and rounded once."""
+
+    def call(*args, **options):
+        halves = [a.dtype for a in args if hasattr(a, "dtype") and a.dtype.char in "eE"]
+        if not halves:
+            return forward(*args, **options)
+        wide = [a.astype(np.float32) if getattr(a, "dtype", None) in halves else a for a in args]
+        result = forward(*wide, **options)
+        return result.astype(halves[0]) if result.dtype.char == "f" else result
+
+    return call
+
+
+def of_function(names: str, function, meaning: str, /, *formulas, **options) -> Any:
+    """An elementwise op that is a ufunc, or a kernel of one argument, and nothing more.
+
+    `names`: its name, and its aliases. `meaning` becomes its docstring. `formulas`: its derivatives
+    by `input` and `other`. `options` go to `elementwise`.
+    """
+    name, *aliases = names.split()
+    several = isinstance(function, np.ufunc) and function.nin > 1
+
+    def unary(input):
+        return function(input)
+
+    def binary(input, other):
+        return function(input, other)
+
+    forward = binary if several else unary
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"{meaning}{', broadcast' * several}. Mirrors torch.{name}."
+    twin = function if isinstance(function, np.ufunc) else ()
+    call = elementwise(forward, numpy=twin, aliases=aliases, **options)
+    if formulas:
+        call.derivatives(**dict(zip(("input", "other"), formulas, strict=False)))
+    return call
 
 
 def composite(forward=None, *, out=False, **entry):
@@ -86,11 +159,18 @@ def composite(forward=None, *, out=False, **entry):
 
     @functools.wraps(forward)
     def with_out(*args, out=None, **kwargs):
+        if kwargs:
+            kwargs = {TORCH_NAMES.get(k, k): v for k, v in kwargs.items()}
         if out is None:
             return forward(*args, **kwargs)
         return fill(out, forward, args, kwargs)
 
     return register(with_out, None, **entry)
+
+
+def in_namespace(forward):
+    """A composite that only a namespace shows: minitorch.linalg, minitorch.fft."""
+    return composite(forward, out=True, function=False, method=False)
 
 
 def register(
@@ -143,6 +223,8 @@ def fill(out, operation, args: tuple, options: dict):
     As in PyTorch `out` takes on the result's shape, keeps its own dtype, and autograd stays out of
     it: RuntimeError if something requires grad. Returns `out`.
     """
+    from .inplace import check_writable  # which declares an op itself
+
     targets = out if isinstance(out, (tuple, list)) else (out,)
     asked = [t for t in (*args, *options.values(), *targets) if isinstance(t, Tensor)]
     if mode.enabled and any(t._requires_grad for t in asked):
@@ -164,6 +246,7 @@ def fill(out, operation, args: tuple, options: dict):
                     stacklevel=3,
                 )
             target.array = np.empty(value.array.shape, target.array.dtype)
+        check_writable(target, False, asked)
         write(target, value.array)
     return (
         out if len(targets) == 1 else type(result)(*targets) if hasattr(result, "_fields") else out
@@ -245,15 +328,15 @@ def _pair(op: Op):
 
 def _unary(op: Op):
     """The short way for one tensor: no loops, no keyword arguments."""
-    forward, floating = op.forward, op.floating
-    defaults = op.fill[op.positional :]
+    forward, codes = op.forward, op.codes
+    defaults, check = op.fill[1:], op.check
 
     def call(input, *args, **options):
         if args or options or not isinstance(input, Tensor):
-            return _promoted_call(op, (input, *args), options)
+            return _promoted_call(op, (input, *args), options, check)
         array = input.array
-        if floating and array.dtype.char not in FLOATS:
-            return _promoted_call(op, (input,), options)
+        if array.dtype.char not in codes:
+            return _promoted_call(op, (input,), options, check)
         result = wrap(forward(array))
         if input._requires_grad and mode.enabled and op.inputs:
             op.record((input, *defaults, result), result)
@@ -264,31 +347,35 @@ def _unary(op: Op):
 
 def _binary(op: Op):
     """The short way for two tensors of one type, or a float tensor and a number."""
-    forward, floating = op.forward, op.floating
-    defaults = op.fill[op.positional :]
+    forward, codes = op.forward, op.codes
+    # The types beside which a Python number is no more than its value, if it may stand there.
+    floats = "".join(code for code in codes if code in WEAK)
+    weak = {float: floats, int: codes.replace("?", "")}
+    weak_input, weak_other = [weak if name in op.numbers else {} for name in op.parameters[:2]]
+    defaults, check = op.fill[2:], op.check
 
     def call(input, other, *args, **options):
         if args or options:
-            return _promoted_call(op, (input, other, *args), options)
+            return _promoted_call(op, (input, other, *args), options, check)
         a, b = input, other
         if isinstance(a, Tensor):
             a = a.array
             if isinstance(b, Tensor):
                 b = b.array
-                plain = a.dtype is b.dtype and (not floating or a.dtype.char in FLOATS)
+                plain = a.dtype is b.dtype and a.dtype.char in codes
             else:
-                kind = type(b)
-                plain = (kind is float or kind is int) and a.dtype.char in WEAK
+                plain = a.dtype.char in weak_other.get(type(b), "")
         elif isinstance(b, Tensor):
             b = b.array
-            kind = type(a)
-            plain = (kind is float or kind is int) and b.dtype.char in WEAK
+            plain = b.dtype.char in weak_input.get(type(a), "")
         else:
-            return forward(a, b)
+            return _promoted_call(op, (input, other), options, check)
         if not plain:
-            return _promoted_call(op, (input, other), options)
+            return _promoted_call(op, (input, other), options, check)
         try:
             result = wrap(forward(a, b))
+        except OverflowError:  # an integer that this type does not hold: it wraps around
+            return _promoted_call(op, (input, other), options, check)
         except (ValueError, TypeError) as error:
             raise errors.translate(error, op, [input, other]) from error
         if (
@@ -303,18 +390,22 @@ def _binary(op: Op):
 
 
 def _promoting(op: Op):
-    return lambda *args, **options: _promoted_call(op, args, options)
+    return lambda *args, **options: _promoted_call(op, args, options, op.check)
 
 
-def _promoted_call(op: Op, args: tuple, options: dict):
+def _promoted_call(op: Op, args: tuple, options: dict, check=None):
     """The general way for elementwise ops: bring the arguments to one type, then call."""
     if options:
         if "out" in options and (out := options.pop("out")) is not None:
-            return fill(out, functions.get(op.name, op), args, options)
+            return fill(out, op.call, args, options)
         for i in range(len(args), op.positional):  # other=2 is an argument as well
             args = (*args, options.pop(op.parameters[i], op.fill[i]))
     if any(isinstance(value, Tensor) for value in args):
+        if check is not None:
+            check(*args)
         args = promote(op, args)
+    else:
+        errors.check_array(op, args)
     return op(*args, **options)
 
 
@@ -329,7 +420,7 @@ def promote(op: Op, args: tuple) -> tuple:
     taking_part = [v for n, v in zip(op.parameters, args, strict=False) if n in op.promoted]
     kinds = {v.array.dtype if isinstance(v, Tensor) else type(v) for v in taking_part}
     kinds -= {int, float, type(None)}
-    if len(kinds) == 1 and getattr(kinds.pop(), "char", "?") in WEAK:
+    if len(kinds) == 1 and (code := getattr(kinds.pop(), "char", "?")) in WEAK and code in op.codes:
         return args  # one floating type, and numbers that it takes in: nothing to do
     tensors, numbers = [], []
     for value in taking_part:
@@ -344,17 +435,21 @@ def promote(op: Op, args: tuple) -> tuple:
     common = dtypes.combine(tensors, numbers)
     if op.floating and common.category < dtypes.FLOATING:
         common = dtypes.get_default_dtype()
+    if common.category not in op.kinds:
+        raise NotImplementedError(f"\"{op.name}\" not implemented for '{common.legacy_name}'")
+    weak = common.numpy.char in WEAK or (op.exact and common.category == dtypes.FLOATING)
     return tuple(
-        _as_type(value, common) if name in op.promoted else value
+        _as_type(value, common, weak) if name in op.promoted else value
         for name, value in zip(op.parameters, args, strict=False)
     )
 
 
-def _as_type(value, common: dtypes.dtype):
+def _as_type(value, common: dtypes.dtype, weak: bool):
+    """A tensor or an array of type `common`; a number too, unless it may stay what it is."""
     if isinstance(value, Tensor):
         return value if value.array.dtype == common.numpy else value.to(common)
     if isinstance(value, np.ndarray):
         return value.astype(common.numpy, copy=False)
-    if value is None or common.numpy.char in WEAK:
+    if value is None or weak:
         return value.item() if isinstance(value, np.generic) else value
     return np.array(value).astype(common.numpy)  # integers wrap around as PyTorch's do

@@ -3,22 +3,40 @@
 `grad` is the gradient of the loss with respect to the op's result; a formula multiplies it by the
 derivative of the result with respect to one input. Shapes that broadcasting stretched are put right
 by the engine (autograd/engine.py), so the formulas need not care.
-Comparisons, and choosing between elements, are in choose.py.
+Here is arithmetic. exp, sin and the other functions that NumPy has are in ufuncs.py, those that it
+has not in special.py, comparing and choosing in choose.py, complex numbers in
+complex_numbers.py.
 PyTorch: tools/autograd/derivatives.yaml.
 """
 
 import numpy as np
 
-from .. import kernels
-from .declare import composite, elementwise
+from .. import dtypes
+from ..tensor import Tensor
+from .declare import composite, elementwise, of_function
 
 # Arithmetic
+
+
+def zero(grad):
+    """The derivative of what is flat almost everywhere."""
+    return np.zeros_like(grad)
+
+
+def _scaled(other, alpha):
+    """other * alpha, for add and sub."""
+    if alpha == 1:
+        return other
+    kind = getattr(other, "dtype", np.dtype(float)).kind
+    if (isinstance(alpha, float) and kind in "biu") or (isinstance(alpha, complex) and kind != "c"):
+        raise RuntimeError(f"argument alpha must not be {alpha}, which {other.dtype} cannot hold")
+    return np.multiply(other, alpha, dtype=other.dtype) if kind == "b" else other * alpha
 
 
 @elementwise(numpy=np.add)
 def add(input, other, *, alpha=1):
     """input + alpha * other, broadcast. Mirrors torch.add."""
-    return np.add(input, other if alpha == 1 else other * alpha)
+    return np.add(input, _scaled(other, alpha))
 
 
 add.derivatives(
@@ -26,19 +44,38 @@ add.derivatives(
 )
 
 
-@elementwise(numpy=np.subtract, aliases=("subtract",))
+def _not_of_bool(what: str):
+    """The check of an op that PyTorch refuses for booleans."""
+
+    def check(*args):
+        if any(type(a) is bool or (isinstance(a, Tensor) and a.array.dtype == bool) for a in args):
+            raise RuntimeError(
+                f"{what} a bool tensor is not supported. If you are trying to invert a mask, use "
+                "the `~` or `logical_not()` operator instead; for two of them the `^` or "
+                "`logical_xor()` operator."
+            )
+
+    return check
+
+
+@elementwise(
+    numpy=np.subtract,
+    kinds="ifc",
+    check=_not_of_bool("Subtraction, the `-` operator, with"),
+    aliases=("subtract",),
+)
 def sub(input, other, *, alpha=1):
-    """input - alpha * other, broadcast. Not for two bool tensors. Mirrors torch.sub."""
-    try:
-        return np.subtract(input, other if alpha == 1 else other * alpha)
-    except TypeError:  # the one type that NumPy does not subtract
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-            "`logical_xor()` operator instead."
-        ) from None
+    """input - alpha * other, broadcast. Not for bool. Mirrors torch.sub."""
+    return np.subtract(input, _scaled(other, alpha))
 
 
 sub.derivatives(input=lambda grad: grad, other=lambda grad, alpha: grad * -alpha)
+
+
+@composite(method=False)
+def rsub(input, other, *, alpha=1):
+    """other - alpha * input. Mirrors torch.rsub."""
+    return sub(other, input, alpha=alpha)
 
 
 @elementwise(numpy=np.multiply, aliases=("multiply",))
@@ -73,7 +110,7 @@ def _check_divisor(input, other) -> None:
         raise RuntimeError("ZeroDivisionError")
 
 
-@elementwise(numpy=np.floor_divide)
+@elementwise(numpy=np.floor_divide, kinds="if")
 def floor_divide(input, other):
     """input / other rounded down, broadcast. RuntimeError for integers by 0.
 
@@ -83,7 +120,7 @@ def floor_divide(input, other):
     return np.floor_divide(input, other)
 
 
-@elementwise(function=False, method=False)
+@elementwise(function=False, method=False, kinds="if")
 def _trunc_divide(input, other):
     _check_divisor(input, other)
     if _is_integral(input, other):
@@ -92,9 +129,7 @@ def _trunc_divide(input, other):
 
 
 for rounded in (floor_divide, _trunc_divide):
-    rounded.derivatives(
-        input=lambda grad: np.zeros_like(grad), other=lambda grad: np.zeros_like(grad)
-    )
+    rounded.derivatives(input=zero, other=zero)
 
 
 @composite(out=True, inplace=np.true_divide, aliases=("divide",))
@@ -112,7 +147,7 @@ def div(input, other, *, rounding_mode=None):
     )
 
 
-@elementwise(numpy=np.remainder)
+@elementwise(numpy=np.remainder, kinds="if")
 def remainder(input, other):
     """input - other * (input // other), broadcast. RuntimeError for integers by 0.
 
@@ -128,28 +163,48 @@ remainder.derivatives(
 )
 
 
-@elementwise(numpy=np.power, inplace=True)  # not by the ufunc: small powers have ways of their own
+@elementwise(numpy=np.fmod, kinds="if", numbers=("other",))
+def fmod(input, other):
+    """The remainder with the sign of `input`, broadcast. RuntimeError for integers by 0.
+
+    Mirrors torch.fmod.
+    """
+    _check_divisor(input, other)
+    return np.fmod(input, other)
+
+
+fmod.derivatives(
+    input=lambda grad: grad,
+    other=lambda grad, input, other: -grad * _trunc_divide(input, other),
+)
+
+
+def _check_power(input, exponent):
+    kind = getattr(input, "array", input).dtype.kind if hasattr(input, "dtype") else ""
+    if type(exponent) is int and exponent < 0 and kind in ("i", "u"):
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+
+
+# No ufunc in place: small powers have ways of their own.
+@elementwise(numpy=np.power, kinds="ifc", check=_check_power, inplace=True)
 def pow(input, exponent):
     """input ** exponent, broadcast. Mirrors torch.pow."""
     if isinstance(exponent, (int, float)):
+        _check_power(input, exponent)
         if exponent == 2:  # the common powers, quicker and as exact
             return np.multiply(input, input)
         if exponent == 3:
             return np.multiply(input, input) * input
         if exponent == 0.5:
             return np.sqrt(input)
-    if not isinstance(exponent, float) and np.asarray(input).dtype.kind in "iu":
-        negative = np.less(exponent, 0)
-        if np.any(negative):  # only 1 and -1 have an integer inverse
-            if np.ndim(exponent) == 0:
-                raise RuntimeError("Integers to negative integer powers are not allowed.")
-            power = np.power(input, np.absolute(exponent))
-            return np.where(negative & (np.absolute(input) != 1), 0, power)
+    if _is_integral(input, exponent) and np.any(negative := np.less(exponent, 0)):
+        power = np.power(input, np.absolute(exponent))  # only 1 and -1 have an integer inverse
+        return np.where(negative & (np.absolute(input) != 1), 0, power)
     return np.power(input, exponent)
 
 
 def _pow_by_input(grad, input, exponent):
-    if isinstance(exponent, (int, float)):
+    if isinstance(exponent, (int, float, complex)):
         return (
             np.zeros_like(grad) if exponent == 0 else grad * (exponent * pow(input, exponent - 1))
         )
@@ -159,220 +214,110 @@ def _pow_by_input(grad, input, exponent):
 
 def _pow_by_exponent(grad, out, input, exponent):
     # 0 ** positive is flat in the exponent, though log(0) is not finite.
-    flat = np.logical_and(np.equal(input, 0), np.greater_equal(exponent, 0))
+    flat = np.logical_and(np.equal(input, 0), np.greater_equal(np.real(exponent), 0))
     return grad * np.where(flat, 0.0, out * np.log(input))
 
 
 pow.derivatives(input=_pow_by_input, exponent=_pow_by_exponent)
 
 
-@elementwise(numpy=np.negative, aliases=("negative",))
-def neg(input):
-    """-input. Not for bool. Mirrors torch.neg."""
-    try:
-        return np.negative(input)
-    except TypeError:
-        raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
-            "invert a mask, use the `~` or `logical_not()` operator instead."
-        ) from None
+@composite(out=True, inplace=True)
+def float_power(input, exponent):
+    """input ** exponent, in float64 or complex128. Mirrors torch.float_power."""
+    wide = (
+        dtypes.complex128 if np.iscomplexobj(input) or np.iscomplexobj(exponent) else dtypes.float64
+    )
+    return pow(*[v.to(wide) if isinstance(v, Tensor) else v for v in (input, exponent)])
 
 
-neg.derivatives(input=lambda grad: -grad)
+@elementwise(promoted=("input", "tensor1", "tensor2"))
+def addcmul(input, tensor1, tensor2, *, value=1):
+    """input + value * tensor1 * tensor2, broadcast. Mirrors torch.addcmul."""
+    return np.add(input, _scaled(np.multiply(tensor1, tensor2), value))
 
 
-@elementwise(numpy=(np.absolute, np.abs), aliases=("absolute",))
-def abs(input):
-    """|input|. Mirrors torch.abs."""
-    return np.absolute(input)
+addcmul.derivatives(
+    input=lambda grad: grad,
+    tensor1=lambda grad, tensor2, value: grad * (tensor2 * value),
+    tensor2=lambda grad, tensor1, value: grad * (tensor1 * value),
+)
 
 
-abs.derivatives(input=lambda grad, input: grad * np.sign(input))
+@elementwise(kinds="fc")
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    """input + value * tensor1 / tensor2, broadcast, of floats. Mirrors torch.addcdiv."""
+    return np.add(input, _scaled(np.true_divide(tensor1, tensor2), value))
 
 
-@elementwise(numpy=np.sign)
-def sign(input):
-    """-1, 0 or 1, as `input` is below, at or above 0. Mirrors torch.sign."""
-    return np.subtract(input > 0, input < 0, dtype=input.dtype)  # nan has sign 0
+addcdiv.derivatives(
+    input=lambda grad: grad,
+    tensor1=lambda grad, tensor2, value: grad * (value / tensor2),
+    tensor2=lambda grad, tensor1, tensor2, value: -grad * (tensor1 * value / (tensor2 * tensor2)),
+)
 
 
-sign.derivatives(input=lambda grad: np.zeros_like(grad))
+@elementwise(kinds="fc")
+def lerp(input, end, weight):
+    """input + weight * (end - input), broadcast. Mirrors torch.lerp."""
+    out = np.multiply(weight, np.subtract(end, input))
+    out += input
+    return out
 
 
-@elementwise(numpy=np.square)
+lerp.derivatives(
+    input=lambda grad, weight: grad * (1 - weight),
+    end=lambda grad, weight: grad * weight,
+    weight=lambda grad, input, end: grad * (end - input),
+)
+
+
+# A number beside half precision is rounded to it before it is used; but not by these.
+for _op in (mul, true_divide, floor_divide, lerp):
+    _op.op.exact = True
+
+
+@composite(numpy=np.square, out=True, inplace=True)
 def square(input):
     """input * input. Mirrors torch.square."""
-    return np.square(input)
+    return pow(input, 2)
 
 
-square.derivatives(input=lambda grad, input: grad * (2 * input))
+neg = of_function(
+    "neg negative",
+    np.negative,
+    "-input; not for bool",
+    lambda grad: -grad,
+    kinds="ifc",
+    check=_not_of_bool("Negation, the `-` operator, on"),
+)
 
 
-@elementwise(floating=True, numpy=np.reciprocal)
-def reciprocal(input):
-    """1 / input. Mirrors torch.reciprocal."""
-    return np.reciprocal(input)
+@composite(numpy=np.positive)
+def positive(input):
+    """The tensor itself. Not for bool. Mirrors torch.positive."""
+    _not_of_bool("The `+` operator, on")(input)
+    return input
 
 
-reciprocal.derivatives(input=lambda grad, out: -grad * (out * out))
-
-# Rounding: flat almost everywhere
-
-
-@elementwise(numpy=np.floor)
-def floor(input):
-    """The largest whole number not above `input`. Mirrors torch.floor."""
-    return np.floor(input)
+def _abs_slope(grad, input):
+    direction = np.sign(input)
+    return grad * (np.conj(direction) if np.iscomplexobj(input) else direction)
 
 
-@elementwise(numpy=np.ceil)
-def ceil(input):
-    """The smallest whole number not below `input`. Mirrors torch.ceil."""
-    return np.ceil(input)
+abs = of_function("abs absolute", np.absolute, "|input|", _abs_slope, kinds="ifc")
 
 
-@elementwise(numpy=np.trunc)
-def trunc(input):
-    """`input` without its fraction. Mirrors torch.trunc."""
-    return np.trunc(input)
+@elementwise(kinds="bif")
+def sign(input):
+    """-1, 0 or 1, as `input` is below, at or above 0. Mirrors torch.sign."""
+    return np.subtract(input > 0, input < 0, dtype=np.int8).astype(input.dtype)  # nan has sign 0
 
 
-@elementwise(numpy=(np.round, np.rint))
+@elementwise(numpy=(np.round, np.rint), kinds="if")
 def round(input, *, decimals=0):
     """The nearest number of `decimals` decimals, the even one of two. Mirrors torch.round."""
     return np.round(input, decimals)
 
 
-for flat in (floor, ceil, trunc, round):
-    flat.derivatives(input=lambda grad: np.zeros_like(grad))
-
-# Exponentials and their kin
-
-
-@elementwise(floating=True, numpy=np.exp)
-def exp(input):
-    """e ** input. Mirrors torch.exp."""
-    return np.exp(input)
-
-
-exp.derivatives(input=lambda grad, out: grad * out)
-
-
-@elementwise(floating=True, numpy=np.expm1)
-def expm1(input):
-    """exp(input) - 1, exact near 0. Mirrors torch.expm1."""
-    return np.expm1(input)
-
-
-expm1.derivatives(input=lambda grad, out: grad * (out + 1))
-
-
-@elementwise(floating=True, numpy=np.log)
-def log(input):
-    """The natural logarithm. Mirrors torch.log."""
-    return np.log(input)
-
-
-log.derivatives(input=lambda grad, input: grad / input)
-
-
-@elementwise(floating=True, numpy=np.log1p)
-def log1p(input):
-    """log(1 + input), exact near 0. Mirrors torch.log1p."""
-    return np.log1p(input)
-
-
-log1p.derivatives(input=lambda grad, input: grad / (input + 1))
-
-
-@elementwise(floating=True, numpy=np.log2)
-def log2(input):
-    """The logarithm to base 2. Mirrors torch.log2."""
-    return np.log2(input)
-
-
-log2.derivatives(input=lambda grad, input: grad / (input * 0.6931471805599453))
-
-
-@elementwise(floating=True, numpy=np.log10)
-def log10(input):
-    """The logarithm to base 10. Mirrors torch.log10."""
-    return np.log10(input)
-
-
-log10.derivatives(input=lambda grad, input: grad / (input * 2.302585092994046))
-
-
-@elementwise(floating=True, numpy=np.sqrt)
-def sqrt(input):
-    """The square root. Mirrors torch.sqrt."""
-    return np.sqrt(input)
-
-
-sqrt.derivatives(input=lambda grad, out: grad / (2 * out))
-
-
-@elementwise(floating=True)
-def rsqrt(input):
-    """1 / sqrt(input). Mirrors torch.rsqrt."""
-    return np.reciprocal(np.sqrt(input))
-
-
-rsqrt.derivatives(input=lambda grad, out: -0.5 * grad * (out * out * out))
-
-
-@elementwise(floating=True, numpy=np.sin)
-def sin(input):
-    """The sine. Mirrors torch.sin."""
-    return np.sin(input)
-
-
-sin.derivatives(input=lambda grad, input: grad * np.cos(input))
-
-
-@elementwise(floating=True, numpy=np.cos)
-def cos(input):
-    """The cosine. Mirrors torch.cos."""
-    return np.cos(input)
-
-
-cos.derivatives(input=lambda grad, input: -grad * np.sin(input))
-
-
-@elementwise(floating=True, numpy=np.tan)
-def tan(input):
-    """The tangent. Mirrors torch.tan."""
-    return np.tan(input)
-
-
-tan.derivatives(input=lambda grad, out: grad * (out * out + 1))
-
-
-@elementwise(floating=True, numpy=np.tanh)
-def tanh(input):
-    """The hyperbolic tangent. Mirrors torch.tanh."""
-    return np.tanh(input)
-
-
-tanh.derivatives(input=lambda grad, out: grad * (1 - out * out))
-
-
-@elementwise(floating=True)
-def sigmoid(input):
-    """1 / (1 + exp(-input)). Mirrors torch.sigmoid."""
-    # exp of a large positive number overflows to inf, and 1 / inf is the 0 that is wanted.
-    out = np.exp(-input)
-    out += 1
-    return np.reciprocal(out)
-
-
-sigmoid.derivatives(input=lambda grad, out: grad * (out * (1 - out)))
-
-
-@elementwise(floating=True)
-def erf(input):
-    """2 / sqrt(pi) * the integral of exp(-t * t) from 0 to `input`. Mirrors torch.erf."""
-    return kernels.erf(input)
-
-
-erf.derivatives(input=lambda grad, input: grad * (np.exp(-input * input) * 1.1283791670955126))
+sign.derivatives(input=zero)
+round.derivatives(input=zero)

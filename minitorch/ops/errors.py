@@ -51,3 +51,42 @@ def _sizes(tensors: list[Tensor], message: str, leave_out: int = 0) -> str:
                     f"non-singleton dimension {dim}"
                 )
     return f"shapes {' and '.join(str(list(s)) for s in shapes)} do not go together: {message}"
+
+
+def check_array(op, args: tuple) -> None:
+    """TypeError unless there is an array among `args`: for calls without any Tensor."""
+    if not args or not (hasattr(args[0], "dtype") or _holds_array(args)):
+        raise _not_a_tensor(op, 0, args[0] if args else None)
+
+
+def _holds_array(value) -> bool:
+    return hasattr(value, "dtype") or (
+        type(value) in (list, tuple) and any(_holds_array(v) for v in value)
+    )
+
+
+def _not_a_tensor(op, position: int, value) -> TypeError:
+    return TypeError(
+        f"{op.name}(): argument '{op.parameters[position]}' (position {position + 1}) must be "
+        f"Tensor, not {type(value).__name__}"
+    )
+
+
+def only_tensors(op, then=None):
+    """A check of arguments: TypeError for a number that `op` does not take. `then` is another."""
+    positions = [i for i, name in enumerate(op.promoted) if name not in op.numbers]
+
+    def check(*args):
+        for i in positions:
+            if i < len(args) and not hasattr(args[i], "dtype"):
+                raise _not_a_tensor(op, i, args[i])
+        if then is not None:
+            then(*args)
+
+    return check
+
+
+def require(condition, message: str, *values, error: type[Exception] = RuntimeError) -> None:
+    """Raise `error`, its `message` formatted with `values`, unless `condition` holds."""
+    if not condition:
+        raise error(message.format(*values))

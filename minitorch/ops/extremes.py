@@ -1,22 +1,22 @@
 """The largest and the smallest: their values, their places, or both.
 
 At a tie amax and amin share the gradient evenly; max and min along a dimension, which name one
-place, give it all to that one. PyTorch: aten/src/ATen/native/TensorCompare.cpp, ReduceOps.cpp.
+place, give it all to that one. `pick` and `put_along` are each other's derivatives: whatever finds
+places along a dimension (sort, topk, median) takes the values there by `picked`.
+PyTorch: aten/src/ATen/native/TensorCompare.cpp, ReduceOps.cpp.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .declare import composite, functions, op
-from .dims import axes, spread
-from .op import zeros
+from .dims import axes, axis, spread
+from .results import named_result
 
 
-def _check_not_empty(name: str, input, dim, error=RuntimeError) -> None:
+def check_not_empty(name: str, input, dim, error=RuntimeError) -> None:
     """Raise PyTorch's errors where there would be an extreme of no elements."""
     if input.size:
         return
@@ -30,40 +30,55 @@ def _check_not_empty(name: str, input, dim, error=RuntimeError) -> None:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
+def _reduced(name, ufunc, input, dim, keepdim):
+    if not input.size:
+        check_not_empty(name, input, dim)
+    return ufunc.reduce(input, axes(dim, input.ndim), None, None, keepdim)
+
+
 @op(alone=True)
 def amax(input, dim=(), keepdim=False):
     """The largest over `dim`, one dimension or several. Mirrors torch.amax."""
-    _check_not_empty("amax", input, dim)
-    return np.max(input, axis=axes(dim, input.ndim), keepdims=keepdim)
+    return _reduced("amax", np.maximum, input, dim, keepdim)
 
 
 @op(alone=True)
 def amin(input, dim=(), keepdim=False):
     """The smallest over `dim`, one dimension or several. Mirrors torch.amin."""
-    _check_not_empty("amin", input, dim)
-    return np.min(input, axis=axes(dim, input.ndim), keepdims=keepdim)
+    return _reduced("amin", np.minimum, input, dim, keepdim)
 
 
-def _extreme_by_input(grad, input, out, dim, keepdim):
-    """Spread evenly over all the elements that are the extreme."""
+def evenly(grad, input, out, dim, keepdim):
+    """Spread over all the elements that are `out`, in equal parts."""
     shape = input.shape
     hit = input == spread(out, shape, dim, keepdim)
     ties = np.sum(hit, axis=axes(dim, len(shape)), keepdims=True, dtype=grad.dtype)
     return np.where(hit, spread(grad, shape, dim, keepdim) / ties, 0)
 
 
-amax.derivatives(input=_extreme_by_input)
-amin.derivatives(input=_extreme_by_input)
+amax.derivatives(input=evenly)
+amin.derivatives(input=evenly)
+
+_aminmax = named_result("aminmax", "min max")
+
+
+@composite(out=True)
+def aminmax(input, *, dim=None, keepdim=False):
+    """(smallest, largest) over `dim`, one dimension. Mirrors torch.aminmax."""
+    dim = () if dim is None else dim
+    return _aminmax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
 def _arg(extreme, input, dim, keepdim):
-    _check_not_empty(extreme.__name__, input, dim, IndexError)
+    name = extreme.__name__
+    check_not_empty(name, input, dim, IndexError)
+    if input.dtype.kind in "bc":
+        raise RuntimeError(f"{name}(): does not support {input.dtype} input")
     if dim is None:
         flat = extreme(input.reshape(-1), axis=0)
         return np.reshape(flat, (1,) * input.ndim) if keepdim else flat
-    if input.ndim == 0:
-        return np.zeros((), np.int64)
-    return extreme(input, axis=axes(dim, input.ndim)[0], keepdims=keepdim)
+    dim = axis(dim, input.ndim)
+    return extreme(input, axis=dim, keepdims=keepdim) if input.ndim else np.zeros((), np.int64)
 
 
 @op(numpy=np.argmax, alone=True)
@@ -78,61 +93,106 @@ def argmin(input, dim=None, keepdim=False):
     return _arg(np.argmin, input, dim, keepdim)
 
 
-class _Pair(NamedTuple):
-    values: Tensor
-    indices: Tensor
+# Values and their places
 
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"torch.return_types.{name}(\nvalues={self.values!r},\nindices={self.indices!r})"
+RESULTS = {
+    name: named_result(name, "values indices")
+    for name in "max min sort topk kthvalue median nanmedian mode cummax cummin".split()
+}
 
 
-# Like PyTorch's, they are tuples whose places have names.
-max_result = type("max", (_Pair,), {"__slots__": ()})
-min_result = type("min", (_Pair,), {"__slots__": ()})
+@op(alone=True, method=False, function=False)
+def pick(input, indices, dim):
+    """The elements at `indices`, an array, along `dim`; no element twice."""
+    return np.take_along_axis(input, indices, dim)
+
+
+@op(alone=True, method=False, function=False)
+def put_along(grad, indices, dim, shape):
+    """Zeros of `shape`, with `grad` at `indices` along `dim`."""
+    out = np.zeros(shape, grad.dtype)
+    np.put_along_axis(out, indices, grad, dim)
+    return out
+
+
+pick.derivatives(
+    input=lambda grad, input_shape, indices, dim: put_along(grad, indices, dim, input_shape)
+)
+put_along.derivatives(grad=lambda grad, indices, dim: pick(grad, indices, dim))
+
+
+def lines(array, dim):
+    """`array` with at least one dimension, and `dim` counted from the front."""
+    return array if array.ndim else array.reshape(1), axis(dim, array.ndim)
+
+
+def sortable(array):
+    """`array` in a type that NumPy orders well, and orders alike."""
+    if array.dtype.kind == "c":
+        raise RuntimeError("complex numbers have no order: take the abs() or the real part first")
+    kind = {"?": np.uint8, "e": np.float32, "E": np.float32}.get(array.dtype.char)
+    return array if kind is None else array.astype(kind)
+
+
+def picked(name, find, input, dim, keepdim=True):
+    """The pair called `name`: the values at the places that find(array, axis) gives, and these."""
+    indices = find(*lines(sortable(input.array), dim))
+    if input.ndim == 0:
+        return RESULTS[name](input.clone(), wrap(indices.reshape(())))
+    values, indices = pick(input, indices, dim), wrap(indices)
+    if not keepdim:
+        values, indices = values.squeeze(dim), indices.squeeze(dim)
+    return RESULTS[name](values, indices)
 
 
 @op(method=False, function=False, outputs=("out", "indices"))
 def _extreme_along(input, dim, keepdim, ufunc, arg):
     """The extreme along one dimension, and where it is."""
-    axis = axes(dim, input.ndim)[0]
-    indices = getattr(input, arg)(axis=axis, keepdims=keepdim)
-    return ufunc.reduce(input, axis=axis, keepdims=keepdim), indices
+    dim = axis(dim, input.ndim)
+    return ufunc.reduce(input, dim, None, None, keepdim), getattr(input, arg)(dim, keepdims=keepdim)
 
 
 def _extreme_along_by_input(grad, input_shape, indices, dim, keepdim):
     grad, indices = (spread(a, input_shape, dim, keepdim) for a in (grad, indices))
-    return functions["scatter_add"](zeros(input_shape, grad), dim, indices, grad)
+    return put_along(grad, indices, dim, input_shape)
 
 
 _extreme_along.derivatives(input=_extreme_along_by_input)
 
 
-def _extreme(input, dim, keepdim, other, whole, ufunc, arg, result):
+def _extreme(name, input, dim, keepdim, other, whole, ufunc, arg):
     """max and min: of everything, along a dimension with the indices, or of two tensors."""
+    if not isinstance(input, Tensor) or isinstance(dim, (tuple, list)):
+        raise TypeError(
+            f"{name}() takes a tensor, and one dimension or another tensor; see a{name}()"
+        )
     if isinstance(dim, Tensor) or other is not None:
         return functions[ufunc.__name__](input, dim if other is None else other)
-    _check_not_empty(whole.__name__[1:], input.array, dim)
+    array = input.array
+    if array.dtype.kind == "c":
+        raise NotImplementedError(f"{name}(): complex numbers have no order")
+    if not array.size:
+        check_not_empty(name, array, dim)
     if dim is None:
         return whole(input)
-    if input.ndim == 0:
-        return result(input.clone(), functions[arg](input, 0))
-    return result(*_extreme_along(input, dim, keepdim, ufunc, arg))
+    if not array.ndim:
+        return picked(name, lambda array, axis: np.zeros(1, np.int64), input, dim)
+    return RESULTS[name](*_extreme_along(input, dim, keepdim, ufunc, arg))
 
 
-@composite(numpy=(np.max, np.amax))
+@composite(out=True, numpy=(np.max, np.amax))
 def max(input, dim=None, keepdim=False, *, other=None):
     """The largest element; with `dim`, (values, indices) along it; with a tensor, `maximum`.
 
     Mirrors torch.max.
     """
-    return _extreme(input, dim, keepdim, other, amax, np.maximum, "argmax", max_result)
+    return _extreme("max", input, dim, keepdim, other, amax, np.maximum, "argmax")
 
 
-@composite(numpy=(np.min, np.amin))
+@composite(out=True, numpy=(np.min, np.amin))
 def min(input, dim=None, keepdim=False, *, other=None):
     """The smallest element; with `dim`, (values, indices) along it; with a tensor, `minimum`.
 
     Mirrors torch.min.
     """
-    return _extreme(input, dim, keepdim, other, amin, np.minimum, "argmin", min_result)
+    return _extreme("min", input, dim, keepdim, other, amin, np.minimum, "argmin")

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..autograd.grad_mode import mode
+from ..autograd.grad_mode import announced_later, check_not_inference, mode
 from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
 from .declare import op, write
-from .views import take_again
+from .views import Stale, forbidden, overlap_partly, repeats, take_again
 
 
 @op(method=False, function=False)
@@ -27,6 +27,7 @@ def overwrite(base, value, steps):
     return out
 
 
+overwrite.op.node_name = "CopySlices"
 overwrite.derivatives(
     base=lambda grad, steps: overwrite(grad, 0, steps),
     value=lambda grad, steps: take_again(grad, steps),
@@ -44,36 +45,51 @@ def alias(tensor: Tensor) -> Tensor:
     return twin
 
 
-def check_writable(target: Tensor, tracked: bool) -> None:
-    """Raise PyTorch's errors for tensors that must not be changed in place."""
-    if tracked:
-        base = target._base
-        if target._requires_grad and target._node is None:
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-            )
-        if base is not None and base._requires_grad and base._node is None:
-            raise RuntimeError(
-                "a view of a leaf Variable that requires grad is being used in an in-place "
-                "operation."
-            )
-    array = target.array
+def is_tracked(tensors) -> bool:
+    """Whether autograd follows a change that `tensors` take part in."""
+    return mode.enabled and any(isinstance(t, Tensor) and t._requires_grad for t in tensors)
+
+
+def check_writable(target: Tensor, tracked: bool, sources=(), part=None) -> None:
+    """Raise PyTorch's errors for tensors that must not be changed in place.
+
+    `sources`: what the new values are computed from. `part`: the array that is written, where that
+    is a view of the tensor's own.
+    """
+    check_history(target, tracked, part is not None)
+    array = target.array if part is None else part
     if not array.flags.writeable:
         raise RuntimeError(
             "the tensor shares the memory of an array that is read-only. Please clone() the tensor "
             "before performing the operation."
         )
-    if 0 in array.strides and array.size and any(_repeats(array)):
+    what = ""
+    if 0 in array.strides and array.size and repeats(array):
+        what = "more than one element of the written-to tensor refers"
+    for source in sources:
+        shared = isinstance(source, Tensor) and source._storage is target._storage
+        if shared and source is not target and overlap_partly(source.array, array):
+            what = "some elements of the input tensor and the written-to tensor refer"
+    if what:
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
+            f"unsupported operation: {what} to a single memory location. Please clone() the tensor "
+            "before performing the operation."
         )
 
 
-def _repeats(array) -> list[bool]:
-    return [
-        step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True)
-    ]
+def check_history(target: Tensor, tracked: bool, part=False) -> None:
+    """Raise the errors that have to do with autograd. `part`: a view of `target` is changed."""
+    if target._storage.inference:
+        check_not_inference(target)
+    if tracked:
+        base, _, reason = target._view or (target, (), "")
+        if reason:
+            raise forbidden(target)
+        if target._requires_grad and (base._node is None or target._node is None):
+            what = "a leaf" if base is target and not part else "a view of a leaf"
+            raise RuntimeError(
+                f"{what} Variable that requires grad is being used in an in-place operation."
+            )
 
 
 def move_in_graph(target: Tensor, node) -> None:
@@ -84,40 +100,42 @@ def move_in_graph(target: Tensor, node) -> None:
         target._node, target._requires_grad = node, True
         base = target
     else:
-        base, steps = target._view
+        base, steps, _ = target._view
         value = wrap(target.array)
         value._node, value._requires_grad = node, True
         overwrite.op.record((alias(base), value, steps, base), base)
     for reference in list(storage.views or ()):
         view = reference()
         if view is not None and view._view is not None and view._view[0] is base:
-            fresh = take_again(base, view._view[1])
-            view._node, view._requires_grad = fresh._node, True
+            stale = view._view[2]
+            view._node = Stale(view) if stale else take_again(base, view._view[1])._node
+            view._requires_grad = True
     if retained:
         target.retain_grad()
 
 
 def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     """target <- operation(target, *args, **kwargs), in place. Returns target."""
-    tracked = mode.enabled and (
-        target._requires_grad
-        or any(isinstance(a, Tensor) and a._requires_grad for a in (*args, *kwargs.values()))
-    )
-    check_writable(target, tracked)
+    sources = (*args, *kwargs.values())
+    tracked = is_tracked((target, *sources))
+    check_writable(target, tracked, sources)
+    if not tracked:
+        write(target, operation(target, *args, **kwargs).array)
+        return target
     before = alias(target)
     before._storage = Storage()  # of its own, to tell what is saved of it from the rest
-    result = operation(before, *args, **kwargs)
-    if tracked and result._node is None:  # the new values depend on nothing: eq_
-        result = wrap(result.array.astype(target.array.dtype)) + 0 * before
-    node = result._node
-    if node is not None:  # a formula may need the old values, which are about to be overwritten
+    with announced_later():
+        result = operation(before, *args, **kwargs)
+        if result._node is None:  # the new values depend on nothing: eq_
+            result = wrap(result.array.astype(target.array.dtype)) + 0 * before
+        node = result._node
+        # A formula may need the old values, which are about to be overwritten.
         node.saved = [
             (v.copy(), edge, Storage(), 0) if storage is before._storage else (v, edge, storage, n)
             for v, edge, storage, n in node.saved
         ]
         before._storage.version += 1  # anybody else who has saved them finds out
-    write(target, result.array)
-    if node is not None:
+        write(target, result.array)
         if result.array.dtype == target.array.dtype:  # what was saved of the result lives here now
             here = (target.array, RESULT, target._storage, target._storage.version)
             node.saved = [here if entry[1] is RESULT else entry for entry in node.saved]
@@ -133,14 +151,14 @@ def inplace(operation, name: str, ufunc=None):
     unary = ufunc is not None and ufunc.nin == 1
 
     def call(self, *args, **kwargs):
-        if ufunc is not None and not kwargs and not self._requires_grad:
+        if ufunc is not None and not kwargs and not (self._requires_grad and mode.enabled):
             array = self.array
             if unary:
                 operands = () if not args and array.dtype.kind == "f" else None
             else:
                 operands = _direct(array, args)
             if operands is not None:
-                check_writable(self, False)
+                check_writable(self, False, args)
                 ufunc(array, *operands, out=array)
                 self._storage.version += 1
                 return self
@@ -154,14 +172,13 @@ def inplace(operation, name: str, ufunc=None):
 
 def _direct(array, args: tuple):
     """The other operand in a form that a ufunc can take straight into `array`, else None."""
-    if len(args) != 1 or array.dtype.kind != "f":
+    if len(args) != 1 or array.dtype.char not in "fd":
         return None
     (other,) = args
     if isinstance(other, Tensor):
+        fits = other.array.dtype == array.dtype and other_fits(other.array, array)
+        fits = fits and not (other._requires_grad and mode.enabled)
         other = other.array
-        fits = (
-            not args[0]._requires_grad and other.dtype == array.dtype and other_fits(other, array)
-        )
     else:
         fits = type(other) is float or type(other) is int
     return (other,) if fits else None
@@ -170,4 +187,7 @@ def _direct(array, args: tuple):
 def other_fits(other, array) -> bool:
     """Whether broadcasting `other` against `array` leaves its shape as it is."""
     shape = getattr(other, "shape", ())
-    return shape == array.shape or np.broadcast_shapes(shape, array.shape) == array.shape
+    if shape == array.shape:
+        return True
+    pairs = zip(shape[::-1], array.shape[::-1], strict=False)
+    return len(shape) <= array.ndim and all(n in (1, m) for n, m in pairs)

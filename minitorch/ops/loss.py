@@ -1,6 +1,7 @@
-"""Losses. PyTorch: torch/nn/functional.py, aten/src/ATen/native/LossNLL.cpp.
+"""What losses compute, before their reduction where that stands apart (nn/functional/loss.py).
 
 `reduction` is "none", "sum" or "mean".
+PyTorch: aten/src/ATen/native/Loss.cpp, LossNLL.cpp, LossCTC.cpp.
 """
 
 from __future__ import annotations
@@ -9,25 +10,10 @@ import numpy as np
 
 from .. import kernels
 from ..tensor import Tensor
-from .declare import composite, functions, op
+from .declare import elementwise, functions, op
 from .index import unindex
 from .nn import fused, log_softmax
-
-
-def reduction_of(reduction, size_average=None, reduce=None) -> str:
-    """The reduction, also by PyTorch's old pair of flags."""
-    if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "sum" if size_average is False else "mean"
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return reduction
-
-
-def _reduced(loss, reduction: str):
-    return loss if reduction == "none" else getattr(loss, reduction)()
-
+from .ufuncs import sigmoid
 
 # Negative log likelihood
 
@@ -79,179 +65,88 @@ def _cross_entropy_by_input(grad, input, target, weight, reduction, ignore_index
 
 _cross_entropy.derivatives(input=_cross_entropy_by_input)
 
-
-def _batched(operation, input, target, weight, reduction, ignore_index):
-    """`operation` with a batch dimension, which a single sample (C,) lacks, and sizes checked."""
-    if target.is_floating_point():
-        raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {target.dtype.legacy_name}"
-        )
-    single = input.ndim == 1
-    if single:
-        input, target = input.unsqueeze(0), target.unsqueeze(0)
-    if input.shape[0] != target.shape[0]:
-        raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]})."
-        )
-    if input.shape[2:] != target.shape[1:]:
-        raise RuntimeError(
-            f"Expected target size {[input.shape[0], *input.shape[2:]]}, got {list(target.shape)}"
-        )
-    loss = operation(input, target, weight, reduction, ignore_index)[0]
-    return loss.squeeze(0) if single and reduction == "none" else loss
+# Element by element
 
 
-@composite(method=False)
-def nll_loss(
-    input,
-    target,
-    weight=None,
-    size_average=None,
-    ignore_index=-100,
-    reduce=None,
-    reduction="mean",
+@elementwise(function=False, method=False)
+def _squared_error(input, target):
+    d = input - target
+    return d * d
+
+
+_squared_error.derivatives(
+    input=lambda grad, input, target: grad * (2 * (input - target)),
+    target=lambda grad, input, target: grad * (2 * (target - input)),
+)
+
+
+@elementwise(function=False, method=False, promoted=("input", "target"))
+def _huber(input, target, delta):
+    d = np.absolute(input - target)
+    return np.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+
+
+_huber.derivatives(
+    input=lambda grad, input, target, delta: grad * np.clip(input - target, -delta, delta),
+    target=lambda grad, input, target, delta: grad * np.clip(target - input, -delta, delta),
+)
+
+
+@elementwise(function=False, method=False)
+def _binary_cross_entropy(input, target):
+    log_p, log_q = np.maximum(np.log(input), -100), np.maximum(np.log1p(-input), -100)
+    return (target - 1) * log_q - target * log_p
+
+
+_binary_cross_entropy.derivatives(
+    input=lambda grad, input, target: (
+        grad * (input - target) / np.maximum(input * (1 - input), 1e-12)
+    ),
+    target=lambda grad, input: grad * (np.log1p(-input) - np.log(input)),
+)
+
+
+@elementwise(function=False, method=False)
+def _bce_with_logits(input, target):
+    # log(1 + exp(-x)) = max(-x, 0) + log(1 + exp(-|x|)), which cannot overflow
+    tail = np.log1p(np.exp(-np.absolute(input))) - np.minimum(input, 0)
+    return (1 - target) * input + tail
+
+
+_bce_with_logits.derivatives(
+    input=lambda grad, input, target: grad * (sigmoid(input) - target),
+    target=lambda grad, input: -grad * input,
+)
+
+
+@elementwise(function=False, method=False)
+def _kl_div(input, target):
+    return np.where(target > 0, target * np.log(target), target * 0) - target * input
+
+
+_kl_div.derivatives(
+    input=lambda grad, target: -grad * target,
+    target=lambda grad, input, target: np.where(
+        target > 0, grad * (np.log(target) + 1 - input), -grad * input
+    ),
+)
+
+# Sequences without an alignment
+
+
+@op(method=False, function=False, outputs=("out", "log_alpha"))
+def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank):
+    return kernels.ctc_loss_forward(log_probs, targets, input_lengths, target_lengths, blank)
+
+
+def _ctc_by_log_probs(
+    grad, log_probs, targets, input_lengths, target_lengths, blank, out, log_alpha
 ):
-    """Minus the log-probabilities of the target classes: (N, C, *) and (N, *), or (C,) and ().
-
-    weight: (C,) a factor for each class, which the mean is weighted by; ignore_index: targets that
-    do not count. Raises IndexError for a class that is not there, ValueError for batch sizes that
-    differ. Mirrors torch.nn.functional.nll_loss.
-    """
-    reduction = reduction_of(reduction, size_average, reduce)
-    return _batched(_nll_loss, input, target, weight, reduction, ignore_index)
-
-
-@composite(method=False)
-def cross_entropy(
-    input,
-    target,
-    weight=None,
-    size_average=None,
-    ignore_index=-100,
-    reduce=None,
-    reduction="mean",
-    label_smoothing=0.0,
-):
-    """nll_loss of log_softmax(input). target: classes, or probabilities of input's shape.
-
-    label_smoothing: the share of each target that is spread over all classes. Mirrors
-    torch.nn.functional.cross_entropy.
-    """
-    reduction = reduction_of(reduction, size_average, reduce)
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    hard = not target.is_floating_point()
-    if not hard and target.shape != input.shape:
-        raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {target.dtype.legacy_name}: a "
-            "floating target holds probabilities, and is of input's shape; make classes .long()"
-        )
-    if hard and not label_smoothing:
-        return _batched(_cross_entropy, input, target, weight, reduction, ignore_index)
-    dim = 0 if input.ndim == 1 else 1
-    log_p = log_softmax(input, dim)
-    if not hard:
-        return _soft_cross_entropy(log_p, target, weight, dim, reduction, label_smoothing)
-    loss = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)
-    kept = target != ignore_index
-    factors = None if weight is None else weight.reshape(-1, *[1] * (log_p.ndim - dim - 1))
-    smooth = -(log_p if factors is None else log_p * factors).sum(dim) * kept
-    if reduction == "sum":
-        smooth = smooth.sum()
-    elif reduction == "mean":
-        count = kept.sum() if weight is None else (weight[target * kept] * kept).sum()
-        smooth = smooth.sum() / count
-    return (1 - label_smoothing) * loss + label_smoothing / input.shape[dim] * smooth
-
-
-def _soft_cross_entropy(log_p, target, weight, dim, reduction, label_smoothing):
-    if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / log_p.shape[dim]
-    terms = log_p * target
-    if weight is not None:
-        terms = terms * weight.reshape(-1, *[1] * (log_p.ndim - dim - 1))
-    loss = -terms.sum(dim)
-    if reduction == "mean":
-        return loss.sum() / (loss.numel() or 1)
-    return _reduced(loss, reduction)
-
-
-# Distances
-
-
-def _pointwise(name: str, meaning: str, formula):
-    def loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
-        terms = formula(input, target)
-        if weight is not None:
-            terms = terms * weight
-        return _reduced(terms, reduction_of(reduction, size_average, reduce))
-
-    loss.__name__ = loss.__qualname__ = name
-    loss.__doc__ = f"{meaning}, reduced. Mirrors torch.nn.functional.{name}."
-    return composite(loss, method=False)
-
-
-mse_loss = _pointwise("mse_loss", "(input - target) ** 2", lambda x, y: (x - y).square())
-l1_loss = _pointwise("l1_loss", "|input - target|", lambda x, y: (x - y).abs())
-
-
-@composite(method=False)
-def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
-    """0.5 (x - y)^2 / beta where |x - y| < beta, else |x - y| - 0.5 beta.
-
-    Mirrors torch.nn.functional.smooth_l1_loss.
-    """
-    if beta == 0:
-        return l1_loss(input, target, reduction=reduction)
-    d = (input - target).abs()
-    terms = functions["where"](d < beta, 0.5 * d * d / beta, d - 0.5 * beta)
-    return _reduced(terms, reduction_of(reduction, size_average, reduce))
-
-
-@composite(method=False)
-def binary_cross_entropy(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean"
-):
-    """-(target log(input) + (1 - target) log(1 - input)), the logarithms not below -100.
-
-    input: probabilities. Mirrors torch.nn.functional.binary_cross_entropy.
-    """
-    if input.shape != target.shape:
-        raise ValueError(
-            f"Using a target size ({target.shape}) that is different to the input size "
-            f"({input.shape}) is deprecated. Please ensure they have the same size."
-        )
-    if input.numel() and not 0 <= input.array.min() <= input.array.max() <= 1:
-        raise RuntimeError("all elements of input should be between 0 and 1")
-    terms = -(
-        target * input.log().clamp(min=-100) + (1 - target) * (1 - input).log().clamp(min=-100)
+    if isinstance(grad, Tensor):
+        raise RuntimeError("derivative for ctc_loss_backward is not implemented")
+    return kernels.ctc_loss_backward(
+        grad, log_probs, targets, input_lengths, target_lengths, blank, out, log_alpha
     )
-    terms = terms if weight is None else terms * weight
-    return _reduced(terms, reduction_of(reduction, size_average, reduce))
 
 
-@composite(method=False)
-def binary_cross_entropy_with_logits(
-    input,
-    target,
-    weight=None,
-    size_average=None,
-    reduce=None,
-    reduction="mean",
-    pos_weight=None,
-):
-    """binary_cross_entropy of sigmoid(input), without overflow.
-
-    Mirrors torch.nn.functional.binary_cross_entropy_with_logits.
-    """
-    if input.shape != target.shape:
-        raise ValueError(
-            f"Target size ({target.shape}) must be the same as input size ({input.shape})"
-        )
-    # log(1 + exp(-x)) = max(-x, 0) + log(1 + exp(-|x|))
-    tail = (-input).clamp(min=0) + (-input.abs()).exp().log1p()
-    factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
-    terms = (1 - target) * input + factor * tail
-    terms = terms if weight is None else terms * weight
-    return _reduced(terms, reduction_of(reduction, size_average, reduce))
+_ctc_loss.derivatives(log_probs=_ctc_by_log_probs)

@@ -25,13 +25,14 @@ PyTorch: tools/autograd/derivatives.yaml, and the code generated from it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd import grad_mode
 from ..autograd.grad_mode import mode
-from ..autograd.graph import RESULT, Node, Output, edge_of
+from ..autograd.graph import RESULT, Node, edge_of, show_saved
 from ..tensor import Tensor, wrap
 from . import errors
 from .views import link_view
@@ -73,6 +74,14 @@ class Op:
         self.formulas: list[Callable] = []
         self.joint: Callable | None = None
         self.composition: Callable | None = None
+        # Of elementwise ops, see `elementwise` in declare.py. `codes`: NumPy's of the types that the
+        # short cuts take.
+        self.codes = ""
+        self.kinds: set[int] = set()
+        self.widened = self.exact = False
+        self.numbers: Collection[str] = self.parameters
+        self.check: Callable | None = None
+        self.call: Callable = self
         self._plans: dict[int, Plan] = {}
 
     # The table of derivatives
@@ -113,6 +122,8 @@ class Op:
         `values`: the arguments, then the outputs, in the order of `names`.
         """
         inputs = values[self.inputs[0]] if self.takes_list else [values[i] for i in self.inputs]
+        if self.many and len(self.names) > len(values):  # every output has a name of its own
+            values = [*values[: len(self.parameters)], *result]
         edges: list = []
         needed, bit = 0, 1  # `needed` has a bit for every input that needs a gradient
         for tensor in inputs:
@@ -129,20 +140,27 @@ class Op:
             if part is not None:
                 saved.append((part(value), None, None, 0))
             elif isinstance(value, Tensor):
-                edge = RESULT if value is result else edge_of(value)
+                edge = RESULT if value is result else value._node or edge_of(value)
                 storage = value._storage
                 saved.append((value.array, edge, storage, storage.version))
             else:
                 saved.append((_unwrap(value, []), None, None, 0))
-        if not self.many:
-            result._node = Node(self, plan, edges, saved, result.array)
+        if self.many:
+            for i, (position, part) in enumerate(plan.saves):
+                number = position - len(self.parameters)
+                if number >= 0 and part is None:  # the node's own output of that number
+                    saved[i] = (saved[i][0], number, *saved[i][2:])
+            node = Node(self, plan, edges, saved, result[0].array)
+            node.outputs = []
+            for tensor in result:
+                output = node.add_output(tensor.array)
+                if tensor.array.dtype.kind not in "iub":  # integers stay outside of the graph
+                    tensor._node, tensor._requires_grad = output, True
+        else:
+            node = result._node = Node(self, plan, edges, saved, result.array)
             result._requires_grad = True
-            return
-        source = Node(self, plan, edges, saved, result[0].array)
-        source.n_outputs = len(result)
-        for number, tensor in enumerate(result):
-            tensor._node = Output(source, number, tensor.array)
-            tensor._requires_grad = True
+        if grad_mode.watching:
+            grad_mode.announce(node)
 
     def _plan(self, needed: int) -> Plan:
         """The plan for the inputs whose bits are set in `needed`, made once."""
@@ -156,6 +174,7 @@ class Op:
             entry = (self.names.index(name), part)
             if entry not in saves:
                 saves.append(entry)
+                show_saved(name)
             return saves.index(entry)
 
         formulas: list = []
@@ -173,7 +192,7 @@ class Op:
 
     def arrange(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The same call with NumPy's names made PyTorch's, and by position what can be."""
-        kwargs = {_TORCH_NAMES.get(k, k): v for k, v in kwargs.items()}
+        kwargs = {TORCH_NAMES.get(k, k): v for k, v in kwargs.items()}
         for name in self.parameters[len(args) : self.positional]:
             if name not in kwargs:
                 break
@@ -204,6 +223,7 @@ class Op:
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise errors.translate(error, self, found) from error
         if not found:
+            errors.check_array(self, args)
             return output
         hidden: tuple = ()
         if self.many:
@@ -223,7 +243,7 @@ class Op:
         return (result, *map(wrap, hidden)) if hidden else result
 
 
-_TORCH_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+TORCH_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def _needs_grad(value) -> bool:

@@ -1,5 +1,8 @@
 """Tensors of random numbers: the same that PyTorch draws from the same seed (see random/).
 
+What autograd makes of them: a random number does not depend on anything, so what is drawn with the
+probabilities or means of a tensor has the gradient 0, and so have the old values of a tensor that
+is filled in place.
 PyTorch: torch/random.py, aten/src/ATen/native/Distributions.cpp.
 """
 
@@ -7,11 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import devices, dtypes, random
-from ..tensor import Size, Tensor, wrap
+from .. import dtypes, random
+from ..random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from ..tensor import Tensor, wrap
 from . import inplace
 from .creation import _finish, _numpy_type, _shape
-from .declare import composite, functions
+from .declare import composite, fill, functions, op
+from .op import zeros
 
 
 class Generator(random.Generator):
@@ -23,56 +28,52 @@ class Generator(random.Generator):
     def get_state(self) -> Tensor:  # type: ignore[override]
         return wrap(super().get_state())
 
-    def set_state(self, state):
-        return super().set_state(np.asarray(state))
-
 
 random.default_generator = Generator()
 random.default_generator.seed()
 
+for _function in (get_rng_state, initial_seed, manual_seed, seed, set_rng_state):
+    functions[_function.__name__] = _function
+
 
 def _source(generator) -> random.Generator:
-    return random.default_generator if generator is None else generator
+    if generator is None:
+        return random.default_generator
+    if not isinstance(generator, random.Generator):
+        raise TypeError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    return generator
 
 
-@composite(method=False)
-def get_rng_state():
-    """The default generator's state, a uint8 tensor. Mirrors torch.get_rng_state."""
-    return random.default_generator.get_state()
+# New tensors
 
 
-@composite(method=False)
-def set_rng_state(new_state) -> None:
-    """Put the default generator into a state of `get_rng_state`. Mirrors torch.set_rng_state."""
-    random.default_generator.set_state(np.asarray(new_state))
+def _new(
+    draw, array, out=None, device=None, requires_grad=False, layout=None, pin_memory=False
+) -> Tensor:
+    """`draw` the numbers of `array`, or of one like it that has the dtype of `out`."""
+    if out is None:
+        return _finish(draw(array), None, device, requires_grad)
+
+    def drawn():
+        return wrap(draw(np.empty(array.shape, out.array.dtype)))
+
+    return fill(out, drawn, (), {})
 
 
-functions["manual_seed"] = random.manual_seed
-functions["seed"] = random.seed
-functions["initial_seed"] = random.initial_seed
-
-
-def _filled(name: str, fill, meaning: str):
+def _filled(name: str, recipe, meaning: str):
     """`name`(*size) and `name`_like(tensor) from one recipe of random/."""
 
-    def plain(
-        *size,
-        generator=None,
-        out=None,
-        dtype=None,
-        device=None,
-        requires_grad=False,
-        pin_memory=False,
-        **by_name,
-    ):
-        shape = _shape((by_name["size"],) if "size" in by_name else size)
-        array = np.empty(shape, _numpy_type(dtype))
-        tensor = _finish(fill(_source(generator), array), None, device, requires_grad)
-        return tensor if out is None else out.copy_(tensor)
+    def plain(*shape, size=None, generator=None, dtype=None, **options):
+        source = _source(generator)
+        array = np.empty(_shape(shape if size is None else (size,)), _numpy_type(dtype))
+        if not options:
+            return wrap(recipe(source, array))
+        return _new(lambda a: recipe(source, a), array, **options)
 
-    def like(input, *, generator=None, dtype=None, device=None, requires_grad=False):
+    def like(input, *, generator=None, dtype=None, memory_format=None, **options):
+        source = _source(generator)
         array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
-        return _finish(fill(_source(generator), array), None, device, requires_grad)
+        return _new(lambda a: recipe(source, a), array, **options)
 
     for function, its_name in ((plain, name), (like, name + "_like")):
         function.__name__ = function.__qualname__ = its_name
@@ -84,109 +85,141 @@ _filled("rand", random.uniform_, "Uniform numbers from [0, 1)")
 _filled("randn", random.normal_, "Numbers of the standard normal distribution")
 
 
-def _randint_bounds(args: tuple) -> tuple:
-    """randint(high, size) and randint(low, high, size)."""
-    if args and isinstance(args[-1], (tuple, list, Size)):
-        bounds, size = args[:-1], args[-1]
-    else:
-        bounds, size = args, None
-    low, high = bounds if len(bounds) == 2 else (0, *bounds)
-    return int(low), int(high), size
+def _bounds(args, low, high) -> tuple[int, int]:
+    """randint's bounds, (high,) or (low, high), of which each may have come by its name."""
+    if len(args) == 2:
+        low, high = args
+    elif args:
+        low, high = (low, args[0]) if high is None else (args[0], high)
+    if high is None or isinstance(low, float) or isinstance(high, float):
+        raise TypeError(f"randint() takes integers (low=0, high, ...), not {low} and {high}")
+    return int(low), int(high)
 
 
 @composite(method=False)
-def randint(
-    *args,
-    low=0,
-    high=None,
-    size=None,
-    generator=None,
-    dtype=None,
-    device=None,
-    requires_grad=False,
-):
+def randint(*args, low=0, high=None, size=None, generator=None, dtype=None, **options):
     """randint(low=0, high, size): integers from low to high - 1. Mirrors torch.randint."""
-    if args:
-        first, last, found = _randint_bounds(args)
-        size = found if found is not None else size
-        low, high = (first, last) if high is None else (last, high)
-    if size is None or high is None:
-        raise TypeError("randint() takes (low=0, high, size)")
+    if args and size is None:
+        *args, size = args
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint(): size must be a tuple of integers, not {size}")
+    low, high = _bounds(args, low, high)
+    source = _source(generator)
     array = np.empty(_shape((size,)), (dtype or dtypes.int64).numpy)
-    array = random.randint_(_source(generator), array, low, high)
-    return _finish(array, None, device, requires_grad)
+    return _new(lambda a: random.randint_(source, a, low, high), array, **options)
 
 
 @composite(method=False)
-def randint_like(input, low, high=None, *, dtype=None, device=None, generator=None):
+def randint_like(
+    input, *args, low=0, high=None, dtype=None, generator=None, memory_format=None, **options
+):
     """Integers of the shape and dtype of `input`. Mirrors torch.randint_like."""
-    low, high = (0, low) if high is None else (low, high)
+    low, high = _bounds(args, low, high)
+    source = _source(generator)
     array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
-    return wrap(random.randint_(_source(generator), array, low, high))
+    return _new(lambda a: random.randint_(source, a, low, high), array, **options)
 
 
 @composite(method=False)
-def randperm(n, *, generator=None, dtype=None, device=None, requires_grad=False):
+def randperm(n, *, generator=None, dtype=dtypes.int64, out=None, **options):
     """The integers 0 to n - 1 in random order. Mirrors torch.randperm."""
-    order = random.randperm(_source(generator), n)
-    return _finish(order, dtype or dtypes.int64, device, requires_grad)
+    if type(n) is not int:
+        raise TypeError(f"randperm(): argument 'n' must be int, not {type(n).__name__}")
+    dtype = dtype if out is None else out.dtype
+    if dtype.category not in (dtypes.INTEGER, dtypes.FLOATING):
+        raise NotImplementedError(f"\"randperm\" not implemented for '{dtype.legacy_name}'")
+    if n > random.integers_of(dtype.numpy)[1] + 1:
+        raise RuntimeError(f"{dtype.legacy_name} cannot hold the integers up to {n}")
+    order = random.randperm(_source(generator), n).astype(dtype.numpy, copy=False)
+    return _new(lambda a: order, order, out, **options)
+
+
+# Draws that take a tensor of parameters
+
+
+@op(function=False, method=False, node="Normal")
+def _normal(mean, std, generator):
+    """`mean` and `std` arrays, or one of them a number. The dtype is that of the first array."""
+    tensors = [t for t in (mean, std) if isinstance(t, np.ndarray)]
+    array = np.empty(np.broadcast_shapes(*[t.shape for t in tensors]), tensors[0].dtype)
+    if isinstance(std, np.ndarray):
+        if std.dtype.kind == "c":
+            raise RuntimeError("normal expects standard deviation to be non-complex")
+        if not np.all(std >= 0):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+        random.normal_(_source(generator), array)
+        array *= std.astype(array.dtype)
+    else:
+        random.normal_(_source(generator), array, 0.0, std)
+    array += np.asarray(mean, array.dtype)
+    return array
 
 
 @composite(method=False)
-def normal(mean, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, out=None, **options):
     """Normal numbers of `mean` and `std`, tensors or (with `size`) numbers. See torch.normal."""
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        args = (mean, std, generator)
+        return _normal(*args) if out is None else fill(out, _normal, args, {})
     if size is None:
-        like = mean if isinstance(mean, Tensor) else std
-        shape = np.broadcast_shapes(*[t.shape for t in (mean, std) if isinstance(t, Tensor)])
-        noise = random.normal_(_source(generator), np.empty(shape, like.array.dtype))
-        return wrap(noise) * std + mean
-    devices.check(device)
-    array = np.empty(_shape((size,)), _numpy_type(dtype))
-    return wrap(random.normal_(_source(generator), array, mean, std))
+        raise TypeError("normal() of two numbers takes a size as well")
+    source, array = _source(generator), np.empty(_shape((size,)), _numpy_type(dtype))
+    return _new(lambda a: random.normal_(source, a, mean, std), array, out, **options)
 
 
-@composite
+@op
 def bernoulli(input, p=None, *, generator=None):
     """1 with the probability that `input` (or p) says, else 0. Mirrors torch.bernoulli."""
-    chances = input.array if p is None else p
-    out = np.empty_like(input.array)
-    return wrap(random.bernoulli_(_source(generator), out, chances))
+    out = np.empty(input.shape, input.dtype)
+    return random.bernoulli_(_source(generator), out, input if p is None else p)
+
+
+@op(method=False)
+def poisson(input, generator=None):
+    """Poisson-distributed numbers of these means. Mirrors torch.poisson."""
+    return random.poisson(_source(generator), input)
+
+
+_normal.derivatives(
+    mean=lambda grad, mean_shape: zeros(mean_shape, grad),
+    std=lambda grad, std_shape: zeros(std_shape, grad),
+)
+for _drawn in (bernoulli, poisson):
+    _drawn.derivatives(input=lambda grad, input_shape: zeros(input_shape, grad))
 
 
 @composite
-def multinomial(input, num_samples, replacement=False, *, generator=None):
+def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
     """`num_samples` indices for each row of weights. Mirrors torch.multinomial."""
-    drawn = random.multinomial(_source(generator), input.array, num_samples, replacement)
-    return wrap(drawn)
-
-
-@composite(method=False)
-def dropout(input, p=0.5, training=True, inplace=False):
-    """Zero elements with probability p, and scale the others by 1 / (1 - p).
-
-    Not `training`: the input itself. Mirrors torch.nn.functional.dropout.
-    """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0:
-        return input
-    kind = input.array.dtype
-    noise = np.empty_like(input.array)  # in the order of its memory, as PyTorch draws
-    if p < 1:
-        random.bernoulli_(random.default_generator, noise, 1 - p)
-        noise /= kind.type(1 - p)
-    else:
-        noise[...] = 0
-    return input.mul_(wrap(noise)) if inplace else input * wrap(noise)
+    if out is not None:
+        if out.dtype is not dtypes.int64:
+            raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype.legacy_name}")
+        return fill(out, multinomial, (input, num_samples, replacement), {"generator": generator})
+    if not isinstance(num_samples, (int, np.integer)):
+        raise TypeError(f"num_samples must be int, not {type(num_samples).__name__}")
+    return wrap(random.multinomial(_source(generator), input.array, num_samples, replacement))
 
 
 # In place
 
 
-def _filler(name: str, fill, meaning: str):
+@op(function=False, method=False)
+def _refill(input, recipe):
+    return recipe(np.array(input))
+
+
+_refill.derivatives(input=lambda grad: zeros(grad.shape, grad))
+
+
+def _filler(name: str, recipe, meaning: str):
     def call(self, *args, generator=None, **kwargs):
-        inplace.check_writable(self, self._requires_grad and inplace.mode.enabled)
-        fill(_source(generator), self.array, *args, **kwargs)
+        source = _source(generator)
+        if self._requires_grad and inplace.mode.enabled:
+            return inplace.update(
+                self, _refill, lambda array: recipe(source, array, *args, **kwargs)
+            )
+        inplace.check_writable(self, False)
+        recipe(source, self.array, *args, **kwargs)
         self._storage.version += 1
         return self
 
@@ -197,20 +230,21 @@ def _filler(name: str, fill, meaning: str):
 
 def _uniform(generator, array, *args, **kwargs):
     """PyTorch calls the bounds `from` and `to`; `from` is a keyword of Python's."""
-    names = {"from": "low", "to": "high", "a": "low", "b": "high"}
-    random.uniform_(generator, array, *args, **{names.get(k, k): v for k, v in kwargs.items()})
+    names = {"from": "low", "to": "high"}
+    options = {names[k]: v for k, v in kwargs.items()}
+    return random.uniform_(generator, array, *args, **options)
 
 
 def _bernoulli(generator, array, p=0.5):
-    random.bernoulli_(generator, array, p.array if isinstance(p, Tensor) else p)
+    return random.bernoulli_(generator, array, p.array if isinstance(p, Tensor) else p)
 
 
-def _random(generator, array, *bounds):
-    if not bounds:
-        random.random_(generator, array)
-    else:
-        low, high = bounds if len(bounds) == 2 else (0, *bounds)
-        random.randint_(generator, array, low, high)
+def _random(generator, array, *bounds, **named):
+    """random_(), random_(to), random_(from, to); `to` may be None for the largest there is."""
+    if not bounds and not named:
+        return random.random_(generator, array)
+    low, high = bounds if len(bounds) == 2 else (0, *bounds) if bounds else (0, None)
+    return random.randint_(generator, array, named.get("from", low), named.get("to", high))
 
 
 _filler("uniform_", _uniform, "uniform numbers from [from, to), by default [0, 1)")

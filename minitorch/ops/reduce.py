@@ -1,62 +1,106 @@
-"""Operations that make many elements one: sums, moments, products. (Extremes: extremes.py.)
+"""Operations that make many elements one: sums, moments, norms. (Extremes: extremes.py.)
 
 `dim` is None or () (everything), an integer, or a tuple; `keepdim` keeps these dimensions, with
 extent 1. The derivative of a reduction spreads `grad` back over the elements it came from; `spread`
-gives it the shape to do so.
-PyTorch: aten/src/ATen/native/ReduceOps.cpp.
+gives it the shape to do so. Invariant: half precision is added up in float32 and rounded once.
+PyTorch: aten/src/ATen/native/ReduceOps.cpp, cpu/SumKernel.cpp; linalg_vector_norm in
+LinearAlgebra.cpp.
 """
 
 from __future__ import annotations
 
 import builtins
+import functools
+import math
+import operator
 
 import numpy as np
 
 from .. import dtypes
-from .declare import composite, elementwise, functions, op
+from ..tensor import Tensor
+from .declare import composite, functions, op
 from .dims import axes, spread
-from .extremes import amax, amin
+
+INF = float("inf")
+_FLOAT32 = np.dtype(np.float32)
 
 
-def _sum_type(input, dtype):
-    """The type to add or multiply up in: as asked for, else int64 for integers, else input's."""
-    if dtype is not None:
-        return dtypes.as_dtype(dtype).numpy
-    return np.int64 if input.dtype.kind in "biu" else None
+def adding_up(forward):
+    """Settle the type that `forward` computes in, its `dtype`, and that of the result.
+
+    Both are what was asked for, else int64 for integers and the input's own for floats; but half
+    precision is computed in float32.
+    """
+
+    @functools.wraps(forward)
+    def settled(input, *args, dtype=None, **options):
+        kind = input.dtype
+        if dtype is not None:
+            kind = dtypes.as_dtype(dtype).numpy
+        elif kind.kind in "biu":
+            kind = np.dtype(np.int64)
+        if kind.char in "eE":
+            return forward(input, *args, dtype=_FLOAT32, **options).astype(kind)
+        return forward(input, *args, dtype=kind, **options)
+
+    return settled
+
+
+_ONES = {code: np.ones(4096, code) for code in "fd"}
+
+
+def _total(input, dim, keepdim, dtype, squared=False):
+    """The sum over `dim`, of the squares if `squared`.
+
+    That of a large array, or of each of its rows, is made of scalar products of up to 4096 elements
+    with ones, or with themselves: BLAS has them at the speed of memory, and adding up few of many
+    at a time is as exact as adding up in pairs.
+    """
+    axis, shape = None if dim is None else axes(dim, input.ndim), input.shape
+    if input.size > 32768 and dtype.char in _ONES and input.dtype == dtype:
+        if input.flags.c_contiguous and (axis is None or len(axis) == input.ndim):
+            flat, whole = input.reshape(-1), input.size // 1024 * 1024
+            total = np.add.reduce(_of_rows(flat[:whole].reshape(-1, 1024), squared))
+            total += _of_rows(flat[whole:], squared)
+            return np.reshape(total, (1,) * input.ndim if keepdim else ())
+        if input.flags.c_contiguous and axis == (input.ndim - 1,) and shape[-1] <= 4096:
+            total = _of_rows(input, squared)
+            return total[..., None] if keepdim else total
+    if input.dtype.kind == "b" and dtype.char == "l" and not squared:
+        return np.count_nonzero(input, axis=axis, keepdims=keepdim)
+    values = np.square(input, dtype=dtype) if squared else input
+    return np.add.reduce(values, axis, dtype, None, keepdim)
+
+
+def _of_rows(rows, squared):
+    return np.vecdot(rows, rows) if squared else rows @ _ONES[rows.dtype.char][: rows.shape[-1]]
 
 
 @op(numpy=np.sum, alone=True)
+@adding_up
 def sum(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over `dim`; integers become int64. Mirrors torch.sum."""
-    kind = _sum_type(input, dtype)
-    axis = None if dim is None else axes(dim, input.ndim)
-    return np.add.reduce(input, axis=axis, keepdims=keepdim, dtype=kind)
+    return _total(input, dim, keepdim, dtype)
 
 
-sum.derivatives(
-    input=lambda grad, input_shape, dim, keepdim: np.broadcast_to(
-        spread(grad, input_shape, dim, keepdim), input_shape
-    )
-)
+def _spread_whole(grad, input_shape, dim, keepdim):
+    grad = spread(grad, input_shape, dim, keepdim)
+    if isinstance(grad, Tensor) or math.prod(input_shape) > 4096:
+        return np.broadcast_to(grad, input_shape)
+    whole = np.empty(input_shape, grad.dtype)  # ten times as quick
+    whole[...] = grad
+    return whole
 
 
-def _floating(input, name: str):
-    if input.dtype.kind in "biu":
+sum.derivatives(input=_spread_whole)
+
+
+def _floating(kind, name: str) -> None:
+    if kind.kind in "biu":
         raise RuntimeError(
             f"{name}(): could not infer output dtype. Input dtype must be either a floating point "
-            f"or complex dtype. Got: {dtypes.of(input).legacy_name}"
+            f"or complex dtype. Got: {dtypes.of(np.empty(0, kind)).legacy_name}"
         )
-
-
-@op(numpy=np.mean, alone=True)
-def mean(input, dim=None, keepdim=False, *, dtype=None):
-    """The mean over `dim`, of floats. Mirrors torch.mean."""
-    if dtype is not None:
-        input = input.astype(dtypes.as_dtype(dtype).numpy)
-    _floating(input, "mean")
-    axis = None if dim is None else axes(dim, input.ndim)
-    total = np.add.reduce(input, axis=axis, keepdims=keepdim)
-    return np.true_divide(total, _count(input.shape, dim), dtype=input.dtype)
 
 
 def _count(shape, dim) -> int:
@@ -66,166 +110,241 @@ def _count(shape, dim) -> int:
     return n
 
 
+@op(numpy=np.mean, alone=True)
+@adding_up
+def mean(input, dim=None, keepdim=False, *, dtype=None):
+    """The mean over `dim`, of floats. Mirrors torch.mean."""
+    _floating(dtype, "mean")
+    return _mean(input, dim, keepdim, dtype)
+
+
+def _mean(input, dim, keepdim, dtype):
+    return np.true_divide(_total(input, dim, keepdim, dtype), _count(input.shape, dim), dtype=dtype)
+
+
 mean.derivatives(
-    input=lambda grad, input_shape, dim, keepdim: np.broadcast_to(
-        spread(grad / _count(input_shape, dim), input_shape, dim, keepdim), input_shape
+    input=lambda grad, input_shape, dim, keepdim: _spread_whole(
+        grad / _count(input_shape, dim), input_shape, dim, keepdim
     )
 )
 
 
-@op(method=False, function=False, node="Var")
-def _variance(input, dim, correction, keepdim):
-    _floating(input, "var")
-    axis = axes(dim, input.ndim)
-    centred = input - np.mean(input, axis=axis, keepdims=True)
+def _without_nan(input):
+    return input.masked_fill(input.isnan(), 0) if input.array.dtype.kind not in "biu" else input
+
+
+@composite(out=True)
+def nansum(input, dim=None, keepdim=False, *, dtype=None):
+    """The sum over `dim` of what is not nan. Mirrors torch.nansum."""
+    if input.is_complex():
+        raise RuntimeError("nansum does not support complex inputs")
+    return sum(_without_nan(input), dim, keepdim, dtype=dtype)
+
+
+@composite(out=True)
+def nanmean(input, dim=None, keepdim=False, *, dtype=None):
+    """The mean over `dim` of what is not nan, of floats. Mirrors torch.nanmean."""
+    _floating(input.array.dtype, "nanmean")
+    there = sum(input == input, dim, keepdim)
+    return sum(_without_nan(input), dim, keepdim, dtype=dtype) / there
+
+
+# Moments
+
+
+@op(alone=True, method=False, function=False, node="Var")
+@adding_up
+def _variance(input, dim, correction, keepdim, root, *, dtype=None):
+    """The variance, or its `root`."""
+    _floating(dtype, "var")
     freedom = builtins.max(_count(input.shape, dim) - correction, 0)
-    total = np.add.reduce(centred * centred, axis=axis, keepdims=keepdim)
-    return np.true_divide(total, freedom, dtype=input.dtype)
+    centred = input - _mean(input, dim, True, dtype)
+    total = _total(centred, dim, keepdim, dtype, squared=True)
+    out = np.true_divide(total, freedom, dtype=dtype)
+    return np.sqrt(out) if root else out
 
 
-def _variance_by_input(grad, input, dim, correction, keepdim):
-    shape = input.shape
-    centred = input - np.mean(input, axis=axes(dim, len(shape)), keepdims=True)
-    freedom = builtins.max(_count(shape, dim) - correction, 0)
-    scale = 2 / freedom if freedom else float("inf")
-    return spread(grad, shape, dim, keepdim) * (centred * scale)
+def _variance_by_input(grad, input, out, dim, correction, keepdim, root):
+    freedom = builtins.max(_count(input.shape, dim) - correction, 0)
+    if root:  # which has no derivative at 0: PyTorch takes 0, so that steps stay finite
+        grad = np.where(out == 0, 0, grad / (2 * np.where(out == 0, 1, out)))
+    centred = input - mean(input, dim, True)
+    return spread(grad, input.shape, dim, keepdim) * (centred * (2 / freedom if freedom else INF))
 
 
 _variance.derivatives(input=_variance_by_input)
 
 
-@elementwise(method=False, function=False)
-def _root(input):
-    return np.sqrt(input)
+def _moment(input, dim, unbiased, keepdim, correction, root):
+    if isinstance(dim, bool):  # var(input, unbiased)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    if input.array.dtype.kind != "c":
+        return _variance(input, dim, correction, keepdim, root)
+    parts = functions["real"](input), functions["imag"](input)
+    out = operator.add(*[_variance(part, dim, correction, keepdim, False) for part in parts])
+    return out.sqrt() if root else out
 
 
-# The root of a sum of squares has no derivative at 0; PyTorch takes 0, so steps stay finite.
-_root.derivatives(
-    input=lambda grad, out: np.where(out == 0, 0, grad / (2 * np.where(out == 0, 1, out)))
-)
-
-
-def _correction(unbiased, correction) -> int:
-    if correction is not None:
-        return correction
-    return 1 if unbiased is None or unbiased else 0
-
-
-@composite
+@composite(out=True)
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The variance, with `correction` (default 1, or `unbiased`) taken off the count of elements.
 
     Mirrors torch.var.
     """
-    if isinstance(dim, bool):  # var(input, unbiased)
-        dim, unbiased = None, dim
-    return _variance(input, dim, _correction(unbiased, correction), keepdim)
+    return _moment(input, dim, unbiased, keepdim, correction, False)
 
 
-@composite
+@composite(out=True)
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The standard deviation; arguments as in `var`. Mirrors torch.std."""
-    return _root(var(input, dim, unbiased, keepdim, correction=correction))
+    return _moment(input, dim, unbiased, keepdim, correction, True)
 
 
-# Truth, products, running sums
+@composite(out=True, method=False)
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """(variance, mean); arguments as in `var`. Mirrors torch.var_mean."""
+    middle = mean(input, None if isinstance(dim, bool) else dim, keepdim)
+    return var(input, dim, unbiased, keepdim, correction=correction), middle
+
+
+@composite(out=True, method=False)
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """(standard deviation, mean); arguments as in `var`. Mirrors torch.std_mean."""
+    middle = mean(input, None if isinstance(dim, bool) else dim, keepdim)
+    return std(input, dim, unbiased, keepdim, correction=correction), middle
+
+
+# Truth
+
+
+def _truth(reduce, input, dim, keepdim):
+    axis = None if dim is None else () if dim in ((), []) else axes(dim, input.ndim)
+    result = reduce(input, axis=axis, keepdims=keepdim)
+    # Of uint8, PyTorch's booleans of old, the result is uint8 as well.
+    return result.astype(np.uint8) if input.dtype == np.uint8 else result
 
 
 @op(numpy=np.all, alone=True)
 def all(input, dim=None, keepdim=False):
     """Whether all over `dim` are not 0. Mirrors torch.all."""
-    return _truth(np.all(input, axis=axes(dim, input.ndim), keepdims=keepdim), input)
+    return _truth(np.all, input, dim, keepdim)
 
 
 @op(numpy=np.any, alone=True)
 def any(input, dim=None, keepdim=False):
     """Whether one over `dim` at least is not 0. Mirrors torch.any."""
-    return _truth(np.any(input, axis=axes(dim, input.ndim), keepdims=keepdim), input)
+    return _truth(np.any, input, dim, keepdim)
 
 
-def _truth(result, input):
-    """Of uint8, PyTorch's booleans of old, the result is uint8 as well."""
-    return result.astype(np.uint8) if input.dtype == np.uint8 else result
+@op(alone=True, numpy=np.count_nonzero)
+def count_nonzero(input, dim=None):
+    """How many over `dim` are not 0. Mirrors torch.count_nonzero."""
+    return np.asarray(np.count_nonzero(input, axis=axes(dim, input.ndim)), np.int64)
 
 
-@op(numpy=np.prod, alone=True)
-def prod(input, dim=None, keepdim=False, *, dtype=None):
-    """The product over `dim`, None or one dimension; integers become int64. Mirrors torch.prod."""
-    kind = _sum_type(input, dtype)
-    return np.prod(input, axis=dim, keepdims=keepdim, dtype=kind)
-
-
-def _prod_by_input(grad, input, out, dim, keepdim):
-    """out / input, but where there are zeros the product of the others, from both sides."""
-    axis = axes(dim, input.ndim)
-    if not np.any(input == 0):
-        return spread(grad, input.shape, dim, keepdim) * (
-            spread(out, input.shape, dim, keepdim) / input
-        )
-    flat = functions["movedim"](input, axis, tuple(range(-len(axis), 0)))
-    shape = flat.shape
-    flat = np.reshape(flat, (*shape[: len(shape) - len(axis)], -1))
-    n = flat.shape[-1]
-    # One row for every element, with a one in its place: the product of the row is of the others.
-    others = np.where(np.eye(n, dtype=bool), 1, np.expand_dims(flat, -2))
-    product = np.prod(others, axis=-1)
-    back = functions["movedim"](np.reshape(product, shape), tuple(range(-len(axis), 0)), axis)
-    return spread(grad, input.shape, dim, keepdim) * back
-
-
-prod.derivatives(input=_prod_by_input)
-
-
-@op(alone=True)
-def cumsum(input, dim, *, dtype=None):
-    """The sums of the first 1, 2, ... elements along `dim`. Mirrors torch.cumsum."""
-    kind = _sum_type(input, dtype)
-    if input.ndim == 0:
-        return input.astype(kind or input.dtype)
-    return np.cumsum(input, axis=dim, dtype=kind)
-
-
-cumsum.derivatives(
-    input=lambda grad, dim: (
-        grad if grad.ndim == 0 else np.flip(functions["cumsum"](np.flip(grad, dim), dim), dim)
-    )
-)
+# Sums of exponentials and of powers
 
 
 @op(alone=True)
 def logsumexp(input, dim, keepdim=False):
     """log(sum(exp(input))) over `dim`, without overflow. Mirrors torch.logsumexp."""
     axis = axes(dim, input.ndim)
-    if input.dtype.kind in "biu":
-        input = input.astype(dtypes.get_default_dtype().numpy)
-    top = np.max(input, axis=axis, keepdims=True, initial=-np.inf)
+    kind = dtypes.get_default_dtype().numpy if input.dtype.kind in "biu" else input.dtype
+    input = input.astype(_FLOAT32 if kind.char in "eE" else kind, copy=False)
+    top = np.max(input.real, axis=axis, keepdims=True, initial=-INF)
     top = np.where(np.isfinite(top), top, 0)  # all -inf stays -inf; +inf stays +inf
     total = np.log(np.add.reduce(np.exp(input - top), axis=axis, keepdims=True)) + top
-    return total if keepdim else np.squeeze(total, axis)
+    return (total if keepdim else np.squeeze(total, axis)).astype(kind, copy=False)
 
 
-logsumexp.derivatives(
-    input=lambda grad, input, out, dim, keepdim: (
-        spread(grad, input.shape, dim, keepdim)
-        * np.exp(input - spread(out, input.shape, dim, keepdim))
-    )
-)
+def _logsumexp_by_input(grad, input, out, dim, keepdim):
+    grad, out = (spread(a, input.shape, dim, keepdim) for a in (grad, out))
+    return grad * np.exp(input - np.where(out == -INF, 0, out))
 
 
-@composite
+logsumexp.derivatives(input=_logsumexp_by_input)
+
+
+@op(alone=True, method=False, function=False, node="LinalgVectorNorm")
+@adding_up
+def _norm(input, ord, dim, keepdim, *, dtype=None):
+    """`vector_norm` of real numbers."""
+    if ord == 2:
+        return np.sqrt(_total(input, dim, keepdim, dtype, squared=True))
+    axis, size = axes(dim, input.ndim), np.absolute(input)
+    if ord in (INF, -INF):
+        if not _count(input.shape, dim):
+            raise RuntimeError(f"linalg.vector_norm: there is no {ord} norm of no elements")
+        return (np.max if ord > 0 else np.min)(size, axis=axis, keepdims=keepdim)
+    powers = size != 0 if ord == 0 else size if ord == 1 else np.power(size, ord, dtype=dtype)
+    total = np.add.reduce(powers, axis=axis, keepdims=keepdim, dtype=dtype)
+    return total if ord in (0, 1) else np.power(total, 1 / ord, dtype=dtype)
+
+
+def _norm_by_input(grad, input, out, ord, dim, keepdim):
+    """grad * sign(x) * (|x| / norm) ** (ord - 1); never nan, but 0 where x is."""
+    grad, out = (spread(a, input.shape, dim, keepdim) for a in (grad, out))
+    if ord == 0:
+        return np.zeros_like(input)
+    if ord in (INF, -INF):
+        hit = np.absolute(input) == out
+        ties = np.sum(hit, axis=axes(dim, len(input.shape)), keepdims=True)
+        return np.where(hit, grad / ties * np.sign(input), 0)
+    if ord == 1:
+        return grad * np.sign(input)
+    scaled = input / np.where(out == 0, 1, out)
+    if ord == 2:
+        return grad * scaled
+    ratio = np.absolute(np.where(input == 0, 1, scaled))
+    return grad * np.where(input == 0, 0, np.sign(input) * ratio ** (ord - 1))
+
+
+_norm.derivatives(input=_norm_by_input)
+
+
+def vector_norm(input, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """sum(|x| ** ord) ** (1 / ord) over `dim` (default: of everything), of floats.
+
+    `ord`: any number; inf and -inf are the largest and the smallest |x|, 0 counts what is not 0.
+    Mirrors torch.linalg.vector_norm.
+    """
+    input = input if dtype is None else input.to(dtype)
+    _floating(input.array.dtype, "linalg.vector_norm")
+    return _norm(input.abs() if input.is_complex() else input, ord, dim, keepdim)
+
+
+@composite(out=True)
 def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     """The p-norm over `dim` (default: of everything). Mirrors torch.norm.
 
-    p: "fro" or 2 (Euclidean), inf, -inf, 0 or another number.
+    p: "fro" or 2 (Euclidean), inf, -inf, 0 or another number; "nuc" is of matrices.
     """
-    if dtype is not None:
-        input = input.to(dtype)
-    if p in ("fro", None, 2):
-        return _root(sum(input * input, dim, keepdim))
-    if p in (float("inf"), float("-inf")):
-        return (amax if p > 0 else amin)(
-            functions["abs"](input), () if dim is None else dim, keepdim
+    if isinstance(p, str) and p != "fro":
+        from ..linalg import matrix_norm
+
+        dims = tuple(range(input.ndim)) if dim is None else dim
+        return matrix_norm(input, p, dims, keepdim, dtype=dtype)
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
+
+
+@composite(out=True)
+def dist(input, other, p=2):
+    """The p-norm of input - other, broadcast. Mirrors torch.dist."""
+    return vector_norm(input - other, p)
+
+
+@composite(out=True)
+def renorm(input, p, dim, maxnorm):
+    """`input` with each slice along `dim` scaled down to a p-norm of `maxnorm` where it has more.
+
+    Mirrors torch.renorm.
+    """
+    if input.ndim < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions"
         )
-    if p == 0:
-        return sum(functions["abs"](functions["sign"](input)), dim, keepdim)
-    return sum(functions["abs"](input) ** p, dim, keepdim) ** (1 / p)
+    others = [d for d in range(input.ndim) if d != dim % input.ndim]
+    size = vector_norm(input, p, others, keepdim=True)
+    return input * np.where(size > maxnorm, maxnorm / (size + 1e-7), 1)

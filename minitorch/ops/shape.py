@@ -1,4 +1,4 @@
-"""Operations that only rearrange: the same elements under other indices, most without a copy.
+"""The same elements in other shapes, most without a copy.
 
 The ops marked @view_op share their argument's memory, as NumPy's views do. Their derivatives put
 the gradient's elements back where they came from.
@@ -7,25 +7,26 @@ PyTorch: aten/src/ATen/native/TensorShape.cpp.
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import numpy as np
 
 from .. import dtypes
-from ..tensor import wrap
-from .declare import composite, functions, op, view_op
-from .dims import axes, sizes
-from .index import unindex
-from .op import zeros
+from ..tensor import Size, Tensor, wrap
+from . import inplace
+from .declare import composite, view_op
+from .dims import axes, axis, sizes
+from .errors import require
 
 
 def _misfit(input, shape) -> RuntimeError:
     """PyTorch's words for the elements of `input` not filling `shape`."""
     shape = sizes(shape)
-    known = 1
-    for n in shape:
-        known *= n if n != -1 else 1
+    known = math.prod(n for n in shape if n != -1)
     if shape.count(-1) > 1:
         return RuntimeError("only one dimension can be inferred")
-    if any(n < -1 for n in shape):
+    if min(shape, default=0) < -1:
         return RuntimeError(f"invalid shape dimension {min(shape)}")
     if -1 in shape and not known:
         return RuntimeError(
@@ -85,20 +86,32 @@ def view(input, *shape, dtype=None):
 @composite
 def flatten(input, start_dim=0, end_dim=-1):
     """Dimensions `start_dim` to `end_dim` as one. Mirrors torch.flatten."""
-    if input.ndim == 0:
-        return reshape(input, 1)
-    first, last = axes(start_dim, input.ndim)[0], axes(end_dim, input.ndim)[0]
-    if first > last:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-    shape = input.shape
-    return reshape(input, (*shape[:first], shape[first : last + 1].numel(), *shape[last + 1 :]))
+    shape = input.shape or (1,)
+    first, last = axis(start_dim, len(shape)), axis(end_dim, len(shape))
+    require(first <= last, "flatten() has invalid args: start_dim cannot come after end_dim")
+    if first == last and input.ndim:
+        return input
+    return reshape(input, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
 @composite
 def unflatten(input, dim, sizes):
-    """Dimension `dim` as several, of `sizes`. Mirrors torch.unflatten."""
-    dim = axes(dim, input.ndim)[0]
-    return reshape(input, (*input.shape[:dim], *sizes, *input.shape[dim + 1 :]))
+    """Dimension `dim` as several, of `sizes`; one may be -1. Mirrors torch.unflatten."""
+    dim = axis(dim, input.ndim)
+    try:
+        parts = np.empty(input.shape[dim]).reshape(sizes).shape
+    except (ValueError, IndexError):
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} "
+            f"({input.shape[dim] if input.ndim else 1}) in the input tensor"
+        ) from None
+    return view(input, (*input.shape[:dim], *parts, *input.shape[dim + 1 :]))
+
+
+@composite
+def ravel(input):
+    """All elements as a vector, in order. Mirrors torch.ravel."""
+    return view(input.contiguous(), -1)
 
 
 @composite(function=False)
@@ -116,11 +129,11 @@ def reshape_as(input, other):
 # Order of dimensions
 
 
-@view_op
+@view_op(numpy=np.swapaxes, aliases=("swapaxes", "swapdims"))
 def transpose(input, dim0, dim1):
     """Dimensions `dim0` and `dim1` swapped, as a view. Mirrors torch.transpose."""
     if input.ndim == 0:
-        axes(dim0, 0), axes(dim1, 0)  # only 0 and -1 will do
+        axis(dim0, 0), axis(dim1, 0)  # only 0 and -1 will do
         return input[...]
     return input.swapaxes(dim0, dim1)
 
@@ -132,12 +145,11 @@ transpose.derivatives(input=lambda grad, dim0, dim1: transpose(grad, dim0, dim1)
 def permute(input, *dims):
     """The dimensions in the order `dims`, as a view. Mirrors torch.permute."""
     dims = sizes(dims)
-    if len(dims) != input.ndim:
-        raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
-            f"length of the desired ordering of dimensions i.e. input.dim() = {input.ndim} is not "
-            f"equal to len(dims) = {len(dims)}"
-        )
+    require(
+        len(dims) == input.ndim,
+        "permute: input.dim() = {} is not equal to len(dims) = {}",
+        *(input.ndim, len(dims)),
+    )
     return input.transpose(dims)
 
 
@@ -146,10 +158,12 @@ permute.derivatives(
 )
 
 
-@composite
+@composite(numpy=np.moveaxis, aliases=("moveaxis",))
 def movedim(input, source, destination):
     """Dimensions `source` moved to the places `destination`. Mirrors torch.movedim."""
     source, destination = axes(source, input.ndim), axes(destination, input.ndim)
+    same = len(source) == len(destination)
+    require(same, "movedim: Invalid source or destination dims: {} and {}", source, destination)
     rest = [d for d in range(input.ndim) if d not in source]
     for to, d in sorted(zip(destination, source, strict=True)):
         rest.insert(to, d)
@@ -157,23 +171,42 @@ def movedim(input, source, destination):
 
 
 @composite
-def swapdims(input, dim0, dim1):
-    """Another name of `transpose`. Mirrors torch.swapdims."""
-    return transpose(input, dim0, dim1)
-
-
-@composite(numpy=np.swapaxes)
-def swapaxes(input, axis0, axis1):
-    """Another name of `transpose`. Mirrors torch.swapaxes."""
-    return transpose(input, axis0, axis1)
+def t(input):
+    """The transpose of a matrix; a vector stays itself. Mirrors torch.t."""
+    require(
+        input.ndim < 3, "t() expects a tensor with <= 2 dimensions, but self is {}D", input.ndim
+    )
+    return transpose(input, 0, -1)
 
 
 @composite
-def t(input):
-    """The transpose of a matrix; a vector stays itself. Mirrors torch.t."""
-    if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return transpose(input, 0, -1)
+def adjoint(input):
+    """Matrices in the last two dimensions, transposed and conjugated. Mirrors torch.adjoint."""
+    return _swapped(input, "adjoint()").conj()
+
+
+def _swapped(input, name: str, most=math.inf):
+    fits = input.ndim != 1 and input.ndim <= most
+    require(fits, "tensor.{} is only supported on matrices, not {}-D tensors", name, input.ndim)
+    return transpose(input, -2, -1) if input.ndim else input
+
+
+def _reversed(self):
+    """All dimensions in reverse order, as a view."""
+    if self.ndim not in (0, 2):
+        warnings.warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated: use x.mT for batches of matrices, or x.permute().",
+            stacklevel=2,
+        )
+    return permute(self, tuple(range(self.ndim))[::-1])
+
+
+_PROPERTIES = {"T": _reversed, "mH": adjoint}
+_PROPERTIES |= {"mT": lambda self: _swapped(self, "mT")}
+_PROPERTIES |= {"H": lambda self: _swapped(self, "H", 2).conj()}
+for _name, _get in _PROPERTIES.items():
+    setattr(Tensor, _name, property(_get))
 
 
 # Dimensions of extent 1, and stretched ones
@@ -182,13 +215,7 @@ def t(input):
 @view_op(numpy=np.expand_dims)
 def unsqueeze(input, dim):
     """A dimension of extent 1 put in before `dim`, as a view. Mirrors torch.unsqueeze."""
-    limit = input.ndim + 1
-    if not -limit <= dim < limit:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got "
-            f"{dim})"
-        )
-    return input[(slice(None),) * (dim % limit) + (None,)]
+    return input[(slice(None),) * axis(dim, input.ndim + 1) + (None,)]
 
 
 unsqueeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
@@ -209,11 +236,12 @@ def expand(input, *shape):
     """Stretched to `shape` without a copy; -1 keeps an extent. Mirrors torch.Tensor.expand."""
     shape = sizes(shape)
     added = len(shape) - input.ndim
-    if added < 0:
-        raise RuntimeError(
-            f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the "
-            f"number of dimensions in the tensor ({input.ndim})"
-        )
+    require(
+        added >= 0,
+        "expand: the number of sizes provided ({}) must be greater or equal to the number of "
+        "dimensions in the tensor ({})",
+        *(len(shape), input.ndim),
+    )
     full = tuple(
         input.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape)
     )
@@ -235,9 +263,9 @@ expand.derivatives(input=lambda grad: grad)  # the engine sums over what was str
 
 
 @composite(numpy=np.broadcast_to)
-def broadcast_to(input, shape):
+def broadcast_to(input, size):
     """Another name of `expand`. Mirrors torch.broadcast_to."""
-    return expand(input, tuple(shape))
+    return expand(input, tuple(size))
 
 
 @composite(function=False)
@@ -247,204 +275,76 @@ def expand_as(input, other):
 
 
 @composite(method=False)
+def broadcast_shapes(*shapes):
+    """The shape that `shapes` broadcast to; RuntimeError if they do not. Mirrors
+    torch.broadcast_shapes."""
+    try:
+        return Size(np.broadcast_shapes(*[sizes((s,)) for s in shapes]))
+    except ValueError:
+        raise RuntimeError(
+            "Shape mismatch: objects cannot be broadcast to a single shape: "
+            f"{', '.join(str(s) for s in shapes)}"
+        ) from None
+
+
+@composite(method=False)
 def broadcast_tensors(*tensors):
     """All `tensors` expanded to their common shape. Mirrors torch.broadcast_tensors."""
-    shape = np.broadcast_shapes(*[tuple(t.shape) for t in tensors])
-    return tuple(expand(t, shape) for t in tensors)
+    shape = broadcast_shapes(*[t.shape for t in tensors])
+    return tuple([expand(t, shape) for t in tensors])
 
 
-@op(function=False)
-def repeat(input, *repeats):
-    """A copy repeated `repeats` times along each dimension. Mirrors torch.Tensor.repeat."""
-    return np.tile(input, sizes(repeats))
+@composite(function=False)
+def sum_to_size(input, *size):
+    """The sum over what `expand` from `size` would have stretched. Mirrors Tensor.sum_to_size."""
+    size = sizes(size)
+    added = input.ndim - len(size)
+    fits = added >= 0 and all(n in (1, m) for n, m in zip(size, input.shape[added:], strict=True))
+    require(fits, "size {} is not expandable to size {}", size, input.shape)
+    stretched = [d for d in range(input.ndim) if d < added or size[d - added] == 1]
+    return input.sum(stretched, keepdim=True).reshape(size) if stretched or not size else input
 
 
-def _repeat_by_input(grad, input_shape, repeats):
-    repeats = sizes(repeats)
-    shape = (1,) * (len(repeats) - len(input_shape)) + tuple(input_shape)
-    pairs = [n for pair in zip(repeats, shape, strict=True) for n in pair]
-    total = np.sum(np.reshape(grad, pairs), axis=tuple(range(0, len(pairs), 2)))
-    return np.reshape(total, input_shape)
+def _at_least(ndim: int, widen):
+    """atleast_1d and its kin: tensors with at least `ndim` dimensions."""
+
+    def atleast(*tensors):
+        if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
+            tensors = tensors[0]
+        wide = tuple([t if t.ndim >= ndim else widen(t) for t in tensors])
+        return wide if len(wide) > 1 else wide[0]
+
+    atleast.__name__ = atleast.__qualname__ = f"atleast_{ndim}d"
+    atleast.__doc__ = f"Views of `tensors` with {ndim} dimensions or more, those added of extent 1."
+    return composite(atleast, method=False)
 
 
-repeat.derivatives(input=_repeat_by_input)
+atleast_1d = _at_least(1, lambda t: t.reshape(1))
+atleast_2d = _at_least(2, lambda t: t.reshape(1, -1))
+atleast_3d = _at_least(3, lambda t: t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1))
 
 
-# Putting together and taking apart
+# In place: the same memory, and from now on another shape
 
 
-@op(method=False, numpy=np.concatenate)
-def cat(tensors, dim=0):
-    """`tensors` one after the other along `dim`, promoted to one dtype. Mirrors torch.cat."""
-    if not tensors:
-        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    common = dtypes.common_type(tensors)
-    # PyTorch passes over 1-d tensors without elements, whatever the shape of the others.
-    arrays = [a for a in tensors if a.shape != (0,)] or tensors[:1]
-    shapes = {a.shape[: dim % a.ndim] + a.shape[dim % a.ndim + 1 :] for a in arrays if a.ndim}
-    if len(shapes) > 1:
-        raise RuntimeError(
-            f"Sizes of tensors must match except in dimension {dim}. Got shapes "
-            f"{[list(a.shape) for a in arrays]}"
-        )
-    if arrays[0].ndim == 0:
-        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
-    return np.concatenate(arrays, axes(dim, arrays[0].ndim)[0], dtype=common, casting="unsafe")
+def in_place(name: str) -> None:
+    """Give Tensor the method `name_`, which makes the tensor that view of itself."""
+    operation = getattr(Tensor, name)
+
+    def call(self, *args, **kwargs):
+        tracked = inplace.is_tracked((self,))
+        inplace.check_history(self, tracked)
+        view = operation(inplace.alias(self) if tracked else self, *args, **kwargs)
+        if self._view is not None:  # it is now one step further from its base
+            self._view = (self._view[0], (*self._view[1], view._view[1][-1]), self._view[2])
+        self.array, self._node = view.array, view._node
+        self._storage.version += 1
+        return self
+
+    call.__name__ = call.__qualname__ = name + "_"
+    call.__doc__ = f"Tensor.{name}, in place."
+    setattr(Tensor, name + "_", call)
 
 
-@cat.joint_derivative("tensors")
-def _cat_backward(grad, wanted, tensors_shape, dim):
-    grads, start = [], 0
-    for shape, want in zip(tensors_shape, wanted, strict=True):
-        extent = 0 if shape == (0,) else shape[dim]
-        piece = narrow(grad, dim, start, extent) if want else None
-        if want and shape == (0,):
-            piece = np.reshape(piece, (0,))
-        grads.append(piece)
-        start += extent
-    return grads
-
-
-functions["concat"] = functions["concatenate"] = cat
-
-
-@op(method=False, numpy=np.stack)
-def stack(tensors, dim=0):
-    """`tensors` of one shape along a new `dim`, promoted to one dtype. Mirrors torch.stack."""
-    shapes = [a.shape for a in tensors]
-    if len(set(shapes)) > 1:
-        other = next(i for i, s in enumerate(shapes) if s != shapes[0])
-        raise RuntimeError(
-            f"stack expects each tensor to be equal size, but got {list(shapes[0])} at entry 0 and "
-            f"{list(shapes[other])} at entry {other}"
-        )
-    if not shapes:
-        raise RuntimeError("stack expects a non-empty TensorList")
-    common = dtypes.common_type(tensors)
-    return np.stack(tensors, axes(dim, len(shapes[0]) + 1)[0], dtype=common, casting="unsafe")
-
-
-@stack.joint_derivative("tensors")
-def _stack_backward(grad, wanted, dim):
-    return list(unbind(grad, dim))
-
-
-@view_op
-def narrow(input, dim, start, length):
-    """`length` elements of `dim` from `start` on, as a view. Mirrors torch.narrow."""
-    dim = axes(dim, input.ndim)[0]
-    extent = input.shape[dim]
-    start = start + extent if start < 0 else start
-    if length < 0 or not 0 <= start <= extent - length:
-        raise RuntimeError(
-            f"start ({start}) + length ({length}) exceeds dimension size ({extent})."
-        )
-    return input[(slice(None),) * dim + (slice(start, start + length),)]
-
-
-def _narrow_by_input(grad, input_shape, dim, start, length):
-    dim = axes(dim, len(input_shape))[0]
-    start = start + input_shape[dim] if start < 0 else start
-    index = (slice(None),) * dim + (slice(start, start + length),)
-    return unindex(grad, index, input_shape)
-
-
-narrow.derivatives(input=_narrow_by_input)
-
-
-def _sections(extent: int, size_or_sections) -> list[int]:
-    """The extents of the pieces: equal ones of the given size, the last shorter; or as listed."""
-    size = size_or_sections
-    if isinstance(size, int):
-        if size < 0 or (size == 0 and extent):
-            raise RuntimeError(
-                f"split expects split_size be non-negative, but got split_size={size}"
-            )
-        count = max(-(-extent // size), 1) if size else 1
-        return [min(size, extent - i * size) for i in range(count)]
-    if sum(size) != extent:
-        raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {extent} (input tensor's size "
-            f"at dimension), but got split_sizes={list(size)}"
-        )
-    return list(size)
-
-
-@view_op(many=True)
-def split(tensor, split_size_or_sections, dim=0):
-    """Pieces along `dim` of one extent, or of a list of them, as views. Mirrors torch.split."""
-    dim = axes(dim, tensor.ndim)[0]
-    sections = _sections(tensor.shape[dim], split_size_or_sections)
-    pieces, start = [], 0
-    for n in sections:
-        pieces.append(tensor[(slice(None),) * dim + (slice(start, start + n),)])
-        start += n
-    return pieces
-
-
-def _all_of(grads: list, shapes) -> list:
-    """`grads` with zeros in place of those that did not arrive."""
-    known = next(g for g in grads if g is not None)
-    return [zeros(shape, known) if g is None else g for g, shape in zip(grads, shapes, strict=True)]
-
-
-@split.joint_derivative("tensor")
-def _split_backward(grads, wanted, tensor_shape, split_size_or_sections, dim):
-    dim = axes(dim, len(tensor_shape))[0]
-    before, after = tensor_shape[:dim], tensor_shape[dim + 1 :]
-    sections = _sections(tensor_shape[dim], split_size_or_sections)
-    return [cat(_all_of(grads, [(*before, n, *after) for n in sections]), dim)]
-
-
-@composite
-def chunk(input, chunks, dim=0):
-    """At most `chunks` pieces of equal extent along `dim` (the last may be shorter), as views.
-
-    Mirrors torch.chunk.
-    """
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    extent = input.shape[dim]
-    return split(input, max(-(-extent // chunks), 1), dim)
-
-
-@view_op(many=True, numpy=np.unstack)
-def unbind(input, dim=0):
-    """The slices along `dim`, without that dimension, as views. Mirrors torch.unbind."""
-    dim = axes(dim, input.ndim)[0]
-    return [input[(slice(None),) * dim + (i, ...)] for i in range(input.shape[dim])]
-
-
-@unbind.joint_derivative("input")
-def _unbind_backward(grads, wanted, input_shape, dim):
-    dim = axes(dim, len(input_shape))[0]
-    shape = tuple(input_shape[:dim]) + tuple(input_shape[dim + 1 :])
-    return [stack(_all_of(grads, [shape] * len(grads)), dim)]
-
-
-@op(numpy=np.flip)
-def flip(input, *dims):
-    """A copy with the order along `dims` reversed. Mirrors torch.flip."""
-    return np.flip(input, axes(sizes(dims), input.ndim) if dims else ()).copy()
-
-
-flip.derivatives(input=lambda grad, dims: flip(grad, *dims))
-
-
-# Triangles
-
-
-@op(inplace=True)
-def triu(input, diagonal=0):
-    """(..., n, m) with 0 below the diagonal, `diagonal` above the main one. Mirrors torch.triu."""
-    return np.triu(input, diagonal)
-
-
-@op(inplace=True)
-def tril(input, diagonal=0):
-    """(..., n, m) with 0 above the diagonal, `diagonal` above the main one. Mirrors torch.tril."""
-    return np.tril(input, diagonal)
-
-
-triu.derivatives(input=lambda grad, diagonal: triu(grad, diagonal))
-tril.derivatives(input=lambda grad, diagonal: tril(grad, diagonal))
+for _name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
+    in_place(_name)

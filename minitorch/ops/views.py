@@ -2,14 +2,19 @@
 
 A view remembers its base and the steps that lead from there to itself, so that it can be taken
 again when the base has changed (inplace.py); the base's storage knows its views, weakly.
-PyTorch: torch/csrc/autograd/variable.h (DifferentiableViewMeta).
+Some views autograd can only read through, for it would not know what a change of them means: they
+remember why (`REASONS`), and are `Stale` once their base has been changed.
+PyTorch: torch/csrc/autograd/variable.h (DifferentiableViewMeta, CreationMeta).
 """
 
 from __future__ import annotations
 
 import weakref
 
+import numpy as np
+
 from ..autograd.grad_mode import mode
+from ..autograd.graph import Node
 from ..tensor import Tensor
 
 
@@ -24,10 +29,17 @@ def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
     ):
         return
     storage = view._storage = source._storage
-    if not mode.enabled:
+    if storage.inference:
         return
-    base, steps = source._view or (source, ())
-    view._view = (base, (*steps, step))
+    reason = ""
+    if not mode.enabled:
+        reason = "inference" if mode.inference else "no_grad"
+    elif step[3] is not None:
+        reason = "many"
+    base, steps, earlier = source._view or (source, (), "")
+    view._view = (base, (*steps, step), reason or earlier)
+    if not mode.enabled:
+        view._requires_grad = base._requires_grad
     if storage.views is None:
         storage.views = set()
     # The reference takes itself out of the set when the view dies.
@@ -40,3 +52,95 @@ def take_again(base, steps):
         base = operation(base, *args, **kwargs)
         base = base if number is None else base[number]
     return base
+
+
+_BLOCKS = (
+    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your "
+    "code by moving both the view and the inplace either both inside the {0} block (if you don't "
+    "want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+)
+REASONS = {
+    "no_grad": _BLOCKS.format("no_grad"),
+    "inference": _BLOCKS.format("inference_mode"),
+    "many": " This view is the output of a function that returns multiple views. Such functions do "
+    "not allow the output views to be modified inplace. You should replace the inplace operation "
+    "by an out-of-place one.",
+    "function": " This view was created inside a custom Function (or because an input was returned "
+    "as-is), and to follow its change autograd would have to override the custom backward. You can "
+    "fix this by cloning the output of the custom Function.",
+}
+
+
+def forbidden(view: Tensor, change="is being modified inplace") -> RuntimeError:
+    """PyTorch's words for a `change` that autograd cannot follow."""
+    _, steps, reason = view._view
+    operation, _, _, number = steps[-1]
+    name = operation.node_name.removesuffix("Backward0")
+    what = f"Output {number or 0} of {name} is a view and"
+    if reason in ("no_grad", "inference"):
+        what = f"A view was created in {reason} mode and"
+        change += " in normal mode" if reason == "inference" else " with grad mode enabled"
+    return RuntimeError(f"{what} {change}.{REASONS[reason]}")
+
+
+class Stale(Node):
+    """The node of a view that cannot be taken again although its base has changed.
+
+    Whoever uses the view asks `tensor._node or ...`, and so meets the error in `__bool__`.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, view: Tensor):
+        super().__init__(None, None, (), (), view.array)
+        self.error = forbidden(
+            view, "its base or another view of its base has been modified inplace"
+        )
+
+    def __bool__(self):
+        raise self.error
+
+
+# The memory itself
+
+
+def owner(array) -> np.ndarray:
+    """The array that owns the memory which `array` looks into."""
+    base = array
+    while base is not None:  # NumPy's own as_strided puts something else between the two
+        array, base = base if isinstance(base, np.ndarray) else array, getattr(base, "base", None)
+    return array
+
+
+def strided(array, shape, strides, offset: int = 0) -> np.ndarray:
+    """A view of the memory of `array`, whose elements are `strides` bytes apart.
+
+    `offset`: bytes between the first elements of `array` and of the view. Raises ValueError where
+    that leads out of the memory.
+    """
+    whole = owner(array)
+    if not whole.flags.c_contiguous:  # dimensions in another order; a buffer has to be in this one
+        whole = whole.transpose(np.argsort(whole.strides)[::-1])
+    start = array.ctypes.data - whole.ctypes.data + offset
+    return np.ndarray(shape, array.dtype, whole, start, strides)
+
+
+def repeats(array) -> bool:
+    """Whether it was stretched: several elements are one place in memory."""
+    return 0 in array.strides and any(
+        step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True)
+    )
+
+
+def overlap_partly(a, b) -> bool:
+    """Whether two arrays share some memory, but are not the same elements in the same order.
+
+    Only said of those without gaps, as in PyTorch (c10's get_overlap_status): of the others it
+    would take long to find out.
+    """
+    low, high = np.lib.array_utils.byte_bounds(a)
+    low_b, high_b = np.lib.array_utils.byte_bounds(b)
+    if not (low < high_b and low_b < high and a.size and b.size):
+        return False
+    dense = high - low == a.nbytes and high_b - low_b == b.nbytes
+    return dense and (low, high, a.strides) != (low_b, high_b, b.strides)

@@ -1,13 +1,16 @@
-"""Sampling: which of n things, and in what order.
+"""Sampling: which of n things, in what order, and how many.
 
 PyTorch: aten/src/ATen/native/TensorFactories.cpp (randperm), native/Distributions.cpp and
-native/cpu/MultinomialKernel.cpp (multinomial).
+native/cpu/MultinomialKernel.cpp (multinomial), native/Distributions.cpp (poisson).
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from minitorch import dtypes
 from minitorch.random.distributions import exponential_
 from minitorch.random.generator import Generator
 
@@ -19,10 +22,11 @@ def randperm(generator: Generator, n: int) -> np.ndarray:
     """
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
-    place = np.arange(max(n - 1, 0))
-    partner = generator.words(place.size) % (n - place) + place
-    swap = _swap_in_turn if n < 2048 else _swap_in_rounds
-    return swap(n, partner)
+    words = generator.words(max(n - 1, 0))
+    if n < 2048:
+        return _swap_in_turn(n, [i + word % (n - i) for i, word in enumerate(words.tolist())])
+    place = np.arange(n - 1)
+    return _swap_in_rounds(n, words % (n - place) + place)
 
 
 def multinomial(
@@ -41,7 +45,8 @@ def multinomial(
         speed = weights / exponential_(generator, np.empty_like(weights))
         if num_samples == 1:  # a language model's choice of the next token: no need to sort
             return speed.argmax(axis=-1, keepdims=True)
-        return np.argsort(-speed, axis=-1, kind="stable")[..., :num_samples]
+        order = np.argsort(-speed, axis=-1, kind="stable")
+        return np.ascontiguousarray(order[..., :num_samples])
     rows = weights.reshape(-1, weights.shape[-1])
     drawn = np.empty((len(rows), num_samples), np.int64)
     for row, samples in zip(rows, drawn, strict=True):
@@ -70,10 +75,55 @@ def _check_multinomial(weights, num_samples, replacement) -> None:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
 
 
-def _swap_in_turn(n: int, partner: np.ndarray) -> np.ndarray:
+def poisson(generator: Generator, means: np.ndarray) -> np.ndarray:
+    """How often something happens that happens means[i] times on average. Mirrors torch.poisson.
+
+    A mean below 10: uniforms are multiplied until the product is below e^-mean (that is, waiting
+    times are added up). Others: Hoermann's transformed rejection (1993), two uniforms for a try.
+    Raises RuntimeError for means that are negative or nan.
+    """
+    if means.dtype.kind in "biuc":
+        kind = dtypes.of(means).legacy_name
+        raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{kind}'")
+    if not np.all(means >= 0):
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+
+    def uniform() -> float:
+        return generator.doubles(1).item()
+
+    draw = [_poisson_large if mean >= 10 else _poisson_small for mean in means.flat]
+    counts = [d(mean, uniform) for d, mean in zip(draw, means.ravel().tolist(), strict=True)]
+    return np.array(counts, np.float64).astype(means.dtype).reshape(means.shape)
+
+
+def _poisson_small(mean: float, uniform) -> int:
+    count, product, limit = 0, 1.0, math.exp(-mean)
+    while mean and (product := product * uniform()) > limit:
+        count += 1
+    return count
+
+
+def _poisson_large(mean: float, uniform) -> int:
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    while True:
+        u, v = uniform() - 0.5, uniform()
+        from_edge = 0.5 - abs(u)
+        count = math.floor((2 * a / from_edge + b) * u + mean + 0.43)
+        if from_edge >= 0.07 and v <= 0.9277 - 3.6224 / (b - 2):
+            return count
+        if count < 0 or (from_edge < 0.013 and v > from_edge):
+            continue
+        density = -mean + count * math.log(mean) - math.lgamma(count + 1)
+        scale = (1.1239 + 1.1328 / (b - 3.4)) / (a / (from_edge * from_edge) + b)
+        if math.log(v * scale) <= density:
+            return count
+
+
+def _swap_in_turn(n: int, partner: list[int]) -> np.ndarray:
     """0 .. n-1 after swapping place i with partner[i] for i = 0, 1, 2, ..."""
     order = list(range(n))
-    for i, j in enumerate(partner.tolist()):
+    for i, j in enumerate(partner):
         order[i], order[j] = order[j], order[i]
     return np.array(order, dtype=np.int64)
 

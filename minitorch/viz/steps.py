@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..autograd import engine
+from ..autograd import differentiate
 from ..autograd.graph import AccumulateGrad, add_hook, edge_of
 from ..tensor import Tensor
 from .graph import Graph, graph, nodes_of, shape_text, source_of
@@ -86,7 +86,7 @@ def steps(tensor: Tensor, names: Any = None, gradient: Tensor | None = None) -> 
     leaves = [node.variable for node in nodes if isinstance(node, AccumulateGrad)]
     leaves = [leaf for leaf in leaves if leaf is not None]
     try:
-        engine.grad(tensor, leaves, gradient, retain_graph=True, allow_unused=True)
+        differentiate.grad(tensor, leaves, gradient, retain_graph=True, allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()

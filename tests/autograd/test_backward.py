@@ -391,3 +391,70 @@ def test_retain_grad_follows_an_in_place_change(T):
     y.mul_(3)
     (y * 5).backward()
     assert y.grad.tolist() == [5] and x.grad.tolist() == [30]
+
+
+# The rest of grad's and backward's arguments
+
+
+def test_batches_of_gradients(T):
+    x, w = leaf(T, 1.0, 2.0), leaf(T, 3.0, 4.0)
+    both = T.autograd.grad(x * w, [x, w], T.eye(2), is_grads_batched=True)
+    assert [g.tolist() for g in both] == [[[3, 0], [0, 4]], [[1, 0], [0, 2]]]
+    y = x * x
+    (g,) = T.autograd.grad(y, x, T.eye(2), is_grads_batched=True, create_graph=True)
+    assert g.requires_grad
+    T.autograd.grad(g.sum(), x)
+    unused = T.autograd.grad(x * 1, [x, w], T.eye(2), is_grads_batched=True, allow_unused=True)
+    assert unused[1] is None
+    with pytest.raises(RuntimeError, match="Mismatch in shape|shape of corresponding output"):
+        T.autograd.grad(x * w, x, T.ones(3, 3), is_grads_batched=True)
+
+
+def test_arguments_of_old_scripts(T):
+    x = leaf(T, 1.0, 2.0)
+    with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
+        T.autograd.grad((x * x).sum(), x, only_inputs=False)
+    with pytest.warns(FutureWarning, match="`grad_variables` is deprecated"):
+        T.autograd.backward(x * x, grad_variables=[T.ones(2)])
+    assert x.grad.tolist() == [2, 4]
+    with pytest.raises(RuntimeError, match="both passed to"), pytest.warns(FutureWarning):
+        T.autograd.backward(x * x, [T.ones(2)], grad_variables=[T.ones(2)])
+
+
+def test_arguments_that_are_wrong(T):
+    x = leaf(T, 1.0, 2.0)
+    with pytest.raises(TypeError, match="gradients can be either Tensors or None, but got int"):
+        T.autograd.backward([x * x], [3])
+    with pytest.raises(RuntimeError, match="`inputs` argument to `grad\\(\\)` cannot be empty"):
+        T.autograd.grad((x * x).sum(), [])
+    with pytest.raises(RuntimeError, match="got 2 tensors and 1 gradients"):
+        T.autograd.backward([x * x, x], [T.ones(2)])
+    with pytest.raises(RuntimeError, match="required to have the same dtype"):
+        (x * x).backward(T.ones(2, dtype=T.complex64))
+    (x * x).backward(T.ones(2, dtype=T.float64))
+    assert x.grad.dtype is T.float32
+
+
+def test_a_gradient_can_be_deleted(T):
+    x = leaf(T, 1.0)
+    x.backward()
+    del x.grad
+    assert x.grad is None
+
+
+def test_what_may_require_a_gradient(T):
+    with pytest.raises(RuntimeError, match="only Tensors of floating point"):
+        T.ones(2, dtype=T.int64).requires_grad_()
+    assert not T.ones(2, dtype=T.int64).requires_grad_(False).requires_grad
+    assert T.ones(2, dtype=T.complex64).requires_grad_().requires_grad
+    with pytest.raises(RuntimeError, match="you can only change requires_grad flags of leaf"):
+        (leaf(T, 1.0) * 2).requires_grad_(False)
+
+
+def test_what_is_asked_for_is_not_run(T):
+    """A node whose gradient is wanted, but that leads to nothing wanted, keeps what it saved."""
+    x = leaf(T, 1.0, 2.0)
+    y = x.exp()
+    T.autograd.grad((y * y).sum(), y)
+    y.sum().backward()
+    assert x.grad.tolist() == y.tolist()

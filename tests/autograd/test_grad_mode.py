@@ -150,3 +150,99 @@ def test_two_threads_in_one_decorated_function(T):
     for thread in threads:
         thread.join()
     assert after == {True: True, False: False}
+
+
+# Inference mode
+
+SAVED = "Inference tensors cannot be saved for backward"
+CHANGED = "Inplace update to inference tensor outside InferenceMode is not allowed"
+
+
+def inference_tensor(T):
+    with T.inference_mode():
+        return T.ones(2)
+
+
+def test_what_inference_mode_makes(T):
+    x = T.ones(2, requires_grad=True)
+    with T.inference_mode():
+        made, view, product = T.ones(2), x[:1], x * 2
+        assert T.is_inference_mode_enabled() and not T.is_grad_enabled()
+        assert made.is_inference() and product.is_inference() and not product.requires_grad
+        assert not x.is_inference() and not view.is_inference()
+        assert made[:1].is_inference() and made.add_(1) is made
+        with T.no_grad():
+            pass
+        with T.enable_grad():
+            assert not (x * 2).requires_grad
+        with T.inference_mode(False):
+            assert T.is_grad_enabled() and (x * 2).requires_grad and not T.ones(1).is_inference()
+        assert not T.is_grad_enabled()
+    assert records(T) and not T.is_inference_mode_enabled() and not T.ones(1).is_inference()
+    assert made[:1].is_inference() and made.detach().is_inference()
+    assert not made.clone().is_inference() and not (made * 2).is_inference()
+
+
+def test_inference_tensors_stay_out_of_autograd(T):
+    x, made = T.ones(2, requires_grad=True), inference_tensor(T)
+    assert (x + made).requires_grad  # saves nothing
+    for use in (lambda: x * made, lambda: (x + made) * made):
+        with pytest.raises(RuntimeError, match=SAVED):
+            use()
+    (x * made.clone()).sum().backward()
+    for change in (
+        lambda: made.add_(1),
+        lambda: made[:1].zero_(),
+        lambda: made.__setitem__(0, 3.0),
+        lambda: made.copy_(T.zeros(2)),
+    ):
+        with pytest.raises(RuntimeError, match=CHANGED):
+            change()
+    with pytest.raises(RuntimeError, match="Inference tensors do not track version counter"):
+        made._version  # noqa: B018
+    with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor outs"):
+        made.requires_grad_()
+    made.requires_grad_(False)
+
+
+def test_normal_tensors_in_inference_mode(T):
+    x = T.ones(2)
+    with T.inference_mode():
+        x.add_(1)
+    assert not x.is_inference() and x._version == 1 and x.tolist() == [2, 2]
+
+
+def test_inference_mode_as_a_decorator(T):
+    @T.inference_mode()
+    def quiet():
+        return T.is_inference_mode_enabled()
+
+    @T.inference_mode
+    def without_parentheses():
+        return T.is_inference_mode_enabled()
+
+    @T.inference_mode(mode=False)
+    def loud():
+        return T.is_inference_mode_enabled()
+
+    with T.inference_mode():
+        assert not loud()
+    assert quiet() and without_parentheses() and not T.is_inference_mode_enabled()
+
+
+def test_inference_mode_belongs_to_the_thread(T):
+    seen = []
+
+    def look():
+        seen.append((T.ones(1).is_inference(), records(T)))
+
+    with T.inference_mode():
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    assert seen == [(False, True)]
+
+
+def test_multithreading_switch(T):
+    with T.autograd.set_multithreading_enabled(False):
+        assert records(T)

@@ -60,6 +60,55 @@ def test_create_graph_over_a_long_chain():
     assert second.item() == 2
 
 
+class Plus(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x + 1
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * (x == x)
+
+
+LINKS = {
+    "saved": lambda x: (x * x).tanh(),
+    "view": lambda x: x.view(-1)[0:1],
+    "in place": lambda x: x.add_(1),
+    "a view in place": lambda x: x[:1].add_(1) and x,
+    "Function": Plus.apply,
+    "several outputs": lambda x: x.split(1)[0] * 1,
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_long_chains_of_all_kinds(name, no_gc):
+    """Backward, with and without keeping the graph, and deletion of what is left, all flat."""
+    x = torch.ones(1, requires_grad=True)
+    y = x * 1
+    for _ in range(3_000 if "view" in name else 20_000):  # every view knows all its steps
+        y = LINKS[name](y)
+    y.backward(retain_graph=True)
+    assert x.grad is not None
+    held = weakref.ref(y.grad_fn)
+    del y
+    assert held() is None
+
+
+def test_second_derivatives_along_10_000_operations(no_gc):
+    x = torch.ones(1, requires_grad=True)
+    y = x
+    for _ in range(10_000):
+        y = (y * y).sqrt()
+    (g,) = torch.autograd.grad(y, x, create_graph=True)
+    assert g.item() == pytest.approx(1)
+    held = weakref.ref(g.grad_fn)
+    g.backward()
+    del y, g
+    assert held() is None
+
+
 OPERATIONS = {
     "mul": lambda x: x * x,
     "saved output": lambda x: x.exp().tanh().sigmoid(),

@@ -91,6 +91,8 @@ for name in ("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "l
     elementwise(name, real(3, 4), real(4))
 for name in ("isnan", "isinf", "isfinite", "logical_not"):
     elementwise(name, real(3, 4))
+for name in ("is_conj", "is_complex"):
+    op(name, real(3, 4))
 for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
     op(name, integers(3, 4), integers(4))
     op(name + ": bool", boolean(3, 4), boolean(4))
@@ -283,6 +285,14 @@ op("log_softmax", real(3, 4), -1)
 op("log_softmax: middle", real(3, 4, 2), 1)
 op("F.layer_norm", real(3, 4, 2), (4, 2), real(4, 2), real(4, 2))
 op("F.layer_norm: plain", real(3, 8), (8,))
+op("F.batch_norm", real(4, 3, 2), None, None, real(3), real(3), True)
+op("F.kl_div", real(3, 4), positive(3, 4))
+expr(
+    "lstm_cell",
+    lambda T, x, h, c, w, u, b: T.lstm_cell(x, (h, c), w, u, b, b),
+    *(real(*shape) for shape in ((2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,))),
+)
+op("gru_cell", real(2, 3), real(2, 4), real(12, 3), real(12, 4), real(12), real(12))
 op("F.embedding", integers(2, 3, high=5), real(5, 4))
 op("F.embedding: padding", integers(2, 3, high=5), real(5, 4), 1)
 op("F.gelu", real(3, 4))

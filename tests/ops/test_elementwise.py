@@ -4,6 +4,8 @@ Broadcasting (with 0-d and empty tensors among the operands), transposed and str
 and gradient, against PyTorch.
 """
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -98,17 +100,154 @@ def test_special_values():
             assert_all_same(results[0].first, results[1].first, f"gradient of {row.label}")
 
 
-def test_ties_of_two_arguments():
-    """At a tie maximum, minimum and clamp share the gradient as PyTorch does."""
-    for name in ("maximum", "minimum"):
-        grads = []
-        for T in (minitorch, torch):
-            x = T.tensor([1.0, 2.0, float("nan")], requires_grad=True)
-            y = T.tensor([1.0, 1.0, 1.0], requires_grad=True)
-            grads.append(
-                [g.tolist() for g in T.autograd.grad(getattr(T, name)(x, y).sum(), [x, y])]
-            )
-        np.testing.assert_array_equal(*grads)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "name", "maximum minimum fmax fmin clamp_min clamp_max atan2 copysign heaviside".split()
+)
+def test_two_arguments_at_ties_and_nan(name):
+    """Which of two is chosen, and where the gradient goes."""
+    outcomes = []
+    for T in (minitorch, torch):
+        a, b = [1.0, 2.0, NAN, 3.0, NAN, -0.0, 0.0], [1.0, 1.0, 1.0, NAN, NAN, 0.0, -1.0]
+        x, y = (T.tensor(v, dtype=T.float64, requires_grad=True) for v in (a, b))
+        out = getattr(T, name)(x, y)
+        grads = T.autograd.grad(out.sum(), [x, y]) if name != "heaviside" else []
+        outcomes.append([v.detach().tolist() for v in (out, *grads)])
+    np.testing.assert_array_equal(*outcomes)
+
+
+# Complex numbers
+
+ANALYTIC = """exp exp2 expm1 log log1p log2 log10 sqrt rsqrt reciprocal square neg sigmoid sinc
+sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh""".split()
+COMPLEX = {name: (lambda T, x, y, name=name: getattr(T, name)(x)) for name in ANALYTIC}
+COMPLEX |= {
+    "abs": lambda T, x, y: abs(x),
+    "angle": lambda T, x, y: x.angle(),
+    "sgn": lambda T, x, y: T.sgn(x),
+    "conj": lambda T, x, y: x.conj() * y,
+    "parts": lambda T, x, y: T.complex(x.real * y.imag, y.real),
+    "polar": lambda T, x, y: T.polar(x.abs(), y.angle()),
+    "arithmetic": lambda T, x, y: (x + 2j * y) / (x - 1) * y - x,
+    "with a real one": lambda T, x, y: x * y.real + 2.5**x,
+    "pow": lambda T, x, y: x**y + x**2 + y**-1.5 + y ** (1 - 2j),
+    "addcmul": lambda T, x, y: T.addcmul(x, y, y, value=1j),
+    "addcdiv": lambda T, x, y: T.addcdiv(x, x, y, value=0.5),
+    "lerp": lambda T, x, y: T.lerp(x, y, 0.3),
+    "views": lambda T, x, y: T.view_as_complex(T.view_as_real(x) * T.view_as_real(y)),
+    "view_as_real": lambda T, x, y: T.view_as_real(x)[..., 0] * y.imag,
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_derivatives(name):
+    """First and second ones; PyTorch's are those of conjugate Wirtinger calculus."""
+    rng = np.random.default_rng(0)
+    a, b, start = rng.normal(size=(3, 4)) + 1j * rng.normal(size=(3, 4))
+    outcomes = []
+    for T in (minitorch, torch):
+        x, y = (T.tensor(v, requires_grad=True) for v in (a, b))
+        out = COMPLEX[name](T, x, y)
+        seed = T.tensor(start if out.is_complex() else start.real.copy())
+        first = T.autograd.grad(out, [x, y], seed, create_graph=True, materialize_grads=True)
+        norm = sum((g.abs() ** 2).sum() for g in first)
+        second = [T.zeros_like(x)] * 2
+        if norm.requires_grad:
+            second = T.autograd.grad(norm, [x, y], materialize_grads=True)
+        outcomes.append([np.array(v.detach().tolist()) for v in (out, *first, *second)])
+    for ours, theirs in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_parts_of_complex_numbers_are_views(T):
+    z = T.tensor([1 + 2j, 3 - 4j])
+    z.real.add_(10)
+    z.imag = 0.5
+    assert z.tolist() == [11 + 0.5j, 13 + 0.5j]
+    T.view_as_real(z)[0, 1] = -1
+    assert z.tolist() == [11 - 1j, 13 + 0.5j]
+    x = T.ones(2)
+    assert x.real is x or x.real.data_ptr() == x.data_ptr()
+    with pytest.raises(RuntimeError, match="imag"):
+        T.imag(x)
+
+
+# Calls that are not as they should be
+
+
+@pytest.mark.parametrize("wrong", [2.0, "a", None, [1.0]], ids=str)
+def test_what_is_no_tensor(T, wrong):
+    for name in ("exp", "floor", "abs", "erf", "relu", "isnan", "logical_not", "sigmoid"):
+        with pytest.raises(TypeError):
+            getattr(T, name)(wrong)
+    x = T.ones(2)
+    if not isinstance(wrong, float):
+        for operation in (x.__add__, x.__mul__, x.__lt__, x.__pow__, x.__truediv__):
+            with contextlib.suppress(TypeError):
+                assert operation(wrong) is NotImplemented
+        for call in (T.add, T.mul, T.pow, T.maximum):
+            with pytest.raises(TypeError):
+                call(x, wrong)
+    for name in ("maximum", "atan2", "logical_and", "fmax", "hypot"):
+        with pytest.raises(TypeError):
+            getattr(T, name)(x, wrong)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    """b - b|b - 1|1 - b|-b|+b|T.positive(b)|b // b|x & x|x << 1|~x|i & 1.5
+    T.floor(b)|T.floor(c)|T.sign(c)|c < c|T.atan2(c, c)|T.maximum(c, c)|c % c|T.relu(c)|c.clamp(1)
+    T.clamp(x)|i % 0|i // 0|i.fmod(0)|i ** -1|T.gcd(x, x)|T.hypot(i, i)|T.isposinf(c)|T.frexp(i)
+    T.complex(x, d)|T.imag(x)|T.view_as_real(x)|T.heaviside(i, x)|T.isclose(x, d)|T.polygamma(-1, x)
+    T.add(i, i, alpha=1.5)|T.add(x, x, alpha=1j)|T.addcdiv(i, i, i)|T.where(x, x, x)|divmod(x, 2)
+    i.add_(1.5)|i.div_(2)|i.exp_()|i.mul_(x)|b.add_(1)|x.add_(c)|x.mul_(1j)|x.bitwise_and_(x)
+    i.__iadd__(x)|T.exp(x, out=i)|T.exp(x, x)|T.exp()|x.special|T.div(x, x, rounding_mode="up")
+    """.replace("\n", "|").split("|"),
+)
+def test_errors(expression):
+    """The same type of exception as PyTorch's."""
+    if not expression.strip():
+        return
+    errors = []
+    for T in (torch, minitorch):
+        x, d, i = T.ones(2), T.ones(2, dtype=T.float64), T.ones(2, dtype=T.int64)
+        scope = {"T": T, "x": x, "d": d, "i": i, "b": i.bool(), "c": x + 0j}
+        with pytest.raises(Exception) as caught:
+            eval(expression.strip(), scope)
+        errors.append(caught.type)
+    assert issubclass(errors[1], next(c for c in errors[0].__mro__ if c.__module__ == "builtins"))
+
+
+def test_functions_that_work_in_place(T):
+    x = T.tensor([1.0, 4.0])
+    assert T.sqrt_(x) is x and x.tolist() == [1.0, 2.0]
+    assert T.clamp_(x, max=1.5) is x and x.tolist() == [1.0, 1.5]
+    x += 1
+    x //= 2
+    assert x.tolist() == [1.0, 1.0]
+    i = T.tensor([6, 3])
+    i <<= 2
+    i |= 1
+    i ^= 3
+    i >>= 1
+    i &= 15
+    assert i.tolist() == [13, 7]
+
+
+def test_logic_written_over_a_tensor_is_hidden_from_autograd(T):
+    """As in PyTorch the gradient is that of the values before."""
+    x = T.tensor([2.0, 3.0], requires_grad=True)
+    y = x * x
+    y.logical_and_(T.tensor([1.0, 0.0]))
+    assert y.tolist() == [1.0, 0.0]
+    assert T.autograd.grad(y.sum(), x)[0].tolist() == [4.0, 6.0]
+
+
+def test_numpy_functions_take_numbers_where_pytorch_does_not():
+    x = minitorch.tensor([-1.0, 1.0], requires_grad=True)
+    assert np.maximum(x, 0).tolist() == [0.0, 1.0] and np.maximum(0, x).requires_grad
 
 
 def test_shapes_that_do_not_broadcast(T):

@@ -11,6 +11,7 @@ from .activations import (
     softplus_backward,
     softplus_forward,
 )
+from .batch_norm import batch_norm_backward, batch_norm_forward
 from .conv import conv_backward_input, conv_backward_weight, conv_forward
 from .cross_entropy import (
     cross_entropy_backward,
@@ -18,16 +19,20 @@ from .cross_entropy import (
     nll_loss_backward,
     nll_loss_forward,
 )
+from .ctc import ctc_loss_backward, ctc_loss_forward
 from .embedding import embedding_backward
 from .layer_norm import layer_norm_backward, layer_norm_forward
 from .matmul import matmul
 from .optim import adam_step, sgd_step
 from .pool import (
-    avg_pool2d_backward,
-    avg_pool2d_forward,
-    max_pool2d_backward,
-    max_pool2d_forward,
-    max_pool2d_gather,
+    adaptive_max_pool,
+    avg_pool_backward,
+    avg_pool_forward,
+    fold,
+    max_pool_backward,
+    max_pool_forward,
+    max_pool_gather,
+    unfold,
 )
 from .softmax import (
     log_softmax_backward,
@@ -35,30 +40,61 @@ from .softmax import (
     softmax_backward,
     softmax_forward,
 )
+from .special import (
+    digamma,
+    erfc,
+    erfcx,
+    erfinv,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    lgamma,
+    log_ndtr,
+    ndtri,
+    zeta,
+)
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "adam_step",
-    "avg_pool2d_backward",
-    "avg_pool2d_forward",
+    "adaptive_max_pool",
+    "avg_pool_backward",
+    "avg_pool_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
     "conv_backward_input",
     "conv_backward_weight",
     "conv_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "ctc_loss_backward",
+    "ctc_loss_forward",
+    "digamma",
     "embedding_backward",
     "erf",
+    "erfc",
+    "erfcx",
+    "erfinv",
+    "fold",
     "gelu_backward",
     "gelu_forward",
     "get_num_threads",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
     "layer_norm_backward",
     "layer_norm_forward",
+    "lgamma",
+    "log_ndtr",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",
-    "max_pool2d_backward",
-    "max_pool2d_forward",
-    "max_pool2d_gather",
+    "max_pool_backward",
+    "max_pool_forward",
+    "max_pool_gather",
+    "ndtri",
     "nll_loss_backward",
     "nll_loss_forward",
     "set_num_threads",
@@ -71,4 +107,6 @@ __all__ = [
     "softmax_forward",
     "softplus_backward",
     "softplus_forward",
+    "unfold",
+    "zeta",
 ]

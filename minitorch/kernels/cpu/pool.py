@@ -1,13 +1,14 @@
-"""Max-pooling and average-pooling over two dimensions.
+"""Max-pooling and average-pooling over any number of dimensions, and the windows themselves.
 
-Both go over the positions of the kernel, not over the windows: for position (i, j) one strided view
+All go over the positions of the kernel, not over the windows: for position (i, j) one strided view
 of the padded input holds what all the windows see there, so a sum or a maximum over windows is a
-running one over k*k such views, in a few NumPy calls on whole images.
+running one over k*k such views, in a few NumPy calls on whole images. Inputs are (N, C, *spatial);
+kernel_size is a tuple with a number for each spatial dimension, and so may the other sizes be.
 
-Max-pooling also says where each maximum lies, as a flat index into (H, W): backward adds grad
+Max-pooling also says where each maximum lies, as a flat index into *spatial: backward adds grad
 there, and backward's own derivative gathers from there. The first of equal values counts.
 
-PyTorch: aten/src/ATen/native/cpu/MaxPoolKernel.cpp, AvgPoolKernel.cpp.
+PyTorch: aten/src/ATen/native/cpu/MaxPoolKernel.cpp, AvgPoolKernel.cpp, im2col.h.
 """
 
 from __future__ import annotations
@@ -25,15 +26,14 @@ FEW = 1024
 """Windows up to which the number of NumPy calls is what counts."""
 
 
-def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """(out, indices) of x (N, C, H, W) or (C, H, W): each window's maximum, and where it lies.
+def max_pool_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """(out, indices) of x: each window's maximum, and where it lies, as int64.
 
-    kernel_size, stride (default: kernel_size), padding, dilation: an int or a pair. The indices are
-    int64. A nan is taken for the greatest. Raises RuntimeError where no window fits. Mirrors
-    torch's max_pool2d_with_indices.
+    A nan is taken for the greatest. Raises RuntimeError where no window fits. Mirrors torch's
+    max_pool2d_with_indices.
     """
     windows = _windows(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
+    planes = x.reshape(prod(x.shape[:2]), *x.shape[2:])
     out = np.empty((len(planes), *windows.out), x.dtype)
     indices = np.empty(out.shape, np.int64)
     lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
@@ -51,7 +51,7 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
                 np.copyto(place, windows.first_inside, where=empty)
 
     parallel_for(len(planes), work, windows.grain)
-    shape = (*x.shape[:-2], *windows.out)
+    shape = (*x.shape[:2], *windows.out)
     return out.reshape(shape), indices.reshape(shape)
 
 
@@ -89,27 +89,27 @@ def _running_maximum(windows, padded, best):
     return number
 
 
-def max_pool2d_backward(grad, indices, input_shape):
+def max_pool_backward(grad, indices, input_shape):
     """The gradient for x, of input_shape: zeros, plus grad at its indices.
 
     Mirrors torch's max_pool2d_with_indices_backward.
     """
-    size, n = prod(input_shape[-2:]), prod(input_shape[:-2])
+    size, n = prod(input_shape[2:]), prod(input_shape[:2])
     dx = np.zeros(n * size, accumulation_dtype(grad.dtype))
     places = indices.reshape(n, -1) + (np.arange(n) * size)[:, None] if n else indices
     np.add.at(dx, places.reshape(-1), grad.reshape(-1).astype(dx.dtype, copy=False))
     return dx.reshape(input_shape).astype(grad.dtype, copy=False)
 
 
-def max_pool2d_gather(x, indices):
-    """The entries of x (..., H, W) at indices (..., h, w): the derivative of backward for grad."""
-    n = prod(indices.shape[:-2])
-    flat = x.reshape(n, prod(x.shape[-2:]))
-    picked = np.take_along_axis(flat, indices.reshape(n, prod(indices.shape[-2:])), axis=1)
+def max_pool_gather(x, indices):
+    """The entries of x (N, C, *) at flat indices (N, C, *): the derivative of backward for grad."""
+    n = prod(indices.shape[:2])
+    flat = x.reshape(n, prod(x.shape[2:]))
+    picked = np.take_along_axis(flat, indices.reshape(n, prod(indices.shape[2:])), axis=1)
     return picked.reshape(indices.shape)
 
 
-def avg_pool2d_forward(
+def avg_pool_forward(
     x,
     kernel_size,
     stride=None,
@@ -118,11 +118,11 @@ def avg_pool2d_forward(
     count_include_pad=True,
     divisor_override=None,
 ):
-    """The means of the windows of x (N, C, H, W) or (C, H, W). Mirrors torch's avg_pool2d."""
+    """The means of the windows of x. Mirrors torch's avg_pool2d."""
     windows = _windows(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     dtype = accumulation_dtype(x.dtype)
     divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
-    planes = x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
+    planes = x.reshape(prod(x.shape[:2]), *x.shape[2:])
     out = np.empty((len(planes), *windows.out), x.dtype)
 
     def work(start, stop):
@@ -134,10 +134,10 @@ def avg_pool2d_forward(
             np.divide(total, divisor, out=out[block], casting="unsafe")
 
     parallel_for(len(planes), work, windows.grain)
-    return out.reshape(*x.shape[:-2], *windows.out)
+    return out.reshape(*x.shape[:2], *windows.out)
 
 
-def avg_pool2d_backward(
+def avg_pool_backward(
     grad,
     input_shape,
     kernel_size,
@@ -149,13 +149,13 @@ def avg_pool2d_backward(
 ):
     """The gradient for x, of input_shape: grad / count, added to all of a window's entries.
 
-    Linear in grad, so its derivative is avg_pool2d_forward. Mirrors torch's avg_pool2d_backward.
+    Linear in grad, so its derivative is avg_pool_forward. Mirrors torch's avg_pool_backward.
     """
     windows = _windows(input_shape, kernel_size, stride, padding, 1, ceil_mode)
     dtype = accumulation_dtype(grad.dtype)
     divisor = windows.divisor(count_include_pad, divisor_override).astype(dtype)
-    grads = grad.reshape(prod(input_shape[:-2]), *windows.out)
-    dx = np.empty((len(grads), *input_shape[-2:]), grad.dtype)
+    grads = grad.reshape(prod(input_shape[:2]), *windows.out)
+    dx = np.empty((len(grads), *input_shape[2:]), grad.dtype)
 
     def work(start, stop):
         for block in blocks(start, stop, windows.block):
@@ -169,6 +169,57 @@ def avg_pool2d_backward(
     return dx.reshape(input_shape)
 
 
+def unfold(x, kernel_size, stride=1, padding=0, dilation=1):
+    """The windows of x as columns: (N, C * kernel elements, windows). Mirrors torch's im2col."""
+    windows = _windows(x.shape, kernel_size, stride, padding, dilation, False)
+    planes = windows.pad(x.reshape(prod(x.shape[:2]), *x.shape[2:]), 0)
+    columns = np.empty((len(planes), len(windows.views), *windows.out), x.dtype)
+    for i, view in enumerate(windows.views):
+        columns[:, i] = planes[view]
+    return columns.reshape(len(x), x.shape[1] * len(windows.views), prod(windows.out))
+
+
+def fold(columns, input_shape, kernel_size, stride=1, padding=0, dilation=1):
+    """The reverse of unfold: adds the columns to their places in zeros of input_shape.
+
+    Each is the derivative of the other. Mirrors torch's col2im.
+    """
+    windows = _windows(input_shape, kernel_size, stride, padding, dilation, False)
+    padded = np.zeros((prod(input_shape[:2]), *windows.padded), columns.dtype)
+    columns = columns.reshape(len(padded), len(windows.views), *windows.out)
+    for i, view in enumerate(windows.views):
+        padded[view] += columns[:, i]
+    return padded[windows.interior].reshape(input_shape)
+
+
+def adaptive_max_pool(x, output_size):
+    """(out, indices) of x: the maxima of output_size windows, as equal as they can be.
+
+    Window i of n over m entries is from floor(i m / n) to ceil((i + 1) m / n).
+    """
+    spatial = x.shape[2:]
+    places = []  # for each dimension (windows, entries), the last one again where there are fewer
+    for m, n in zip(spatial, output_size, strict=True):
+        start, stop = adaptive_windows(m, n)
+        entries = start[:, None] + np.arange(max((stop - start).max(initial=0), 1))
+        places.append(np.minimum(entries, stop[:, None] - 1))
+    flat = places[0]
+    for m, place in zip(spatial[1:], places[1:], strict=True):
+        flat = np.add.outer(flat * m, place)
+    d = len(spatial)  # (o1, k1, o2, k2, ...) -> (o1, o2, ..., all k)
+    flat = flat.transpose(*range(0, 2 * d, 2), *range(1, 2 * d, 2)).reshape(*output_size, -1)
+    values = x.reshape(*x.shape[:2], -1)[:, :, flat]
+    best = values.argmax(-1)[..., None]
+    indices = np.take_along_axis(np.broadcast_to(flat, values.shape), best, -1)[..., 0]
+    return np.take_along_axis(values, best, -1)[..., 0], indices
+
+
+def adaptive_windows(m: int, n: int):
+    """Where each of n windows over m entries starts and stops."""
+    i = np.arange(n)
+    return i * m // max(n, 1), -(-(i + 1) * m // max(n, 1))
+
+
 def _windows(*sizes) -> _Windows:
     """The windows for these sizes, made once: for small images that is most of the work."""
     return _cached_windows(*[tuple(size) if type(size) is list else size for size in sizes])
@@ -178,15 +229,10 @@ class _Windows:
     """Where the windows of a pooling lie. Mirrors aten/src/ATen/native/Pool.h for the sizes."""
 
     def __init__(self, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
-        self.kernel, self.padding, self.dilation = map(_pair, (kernel_size, padding, dilation))
-        self.stride = self.kernel if stride is None or stride == () else _pair(stride)
-        self.input, self.is_padded = tuple(input_shape[-2:]), any(self.padding)
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise RuntimeError(
-                f"pad should be at most half of effective kernel size, but got pad="
-                f"{max(self.padding)}, kernel_size={min(self.kernel)} and dilation="
-                f"{max(self.dilation)}"
-            )
+        self.kernel, n = kernel_size, len(kernel_size)
+        self.padding, self.dilation = _each(padding, n), _each(dilation, n)
+        self.stride = self.kernel if stride is None else _each(stride, n)
+        self.input, self.is_padded = tuple(input_shape[2:]), any(self.padding)
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
         self.out = tuple(
             _count(h, r, s, p, ceil_mode)
@@ -194,8 +240,8 @@ class _Windows:
         )
         if min(self.out) < 1:
             raise RuntimeError(
-                f"Given input size: {_sizes(input_shape[-3:])}. Calculated output size: "
-                f"{_sizes((*input_shape[-3:-2], *self.out))}. Output size is too small"
+                f"Given input size: {_sizes(input_shape[1:])}. Calculated output size: "
+                f"{_sizes((input_shape[1], *self.out))}. Output size is too small"
             )
         # Of the padding at the end there may be too much, or with ceil_mode too little.
         self.padded = tuple(
@@ -208,7 +254,7 @@ class _Windows:
             ...,
             *(slice(p, p + h) for p, h in zip(self.padding, self.input, strict=True)),
         )
-        # Flat indices into (H, W): each window's first entry (in the padding it is out of range),
+        # Flat indices into *spatial: each window's first entry (in the padding it is out of range),
         # its first entry that is not padding, and from the first to each position of the kernel.
         first = [
             np.arange(o) * s - p
@@ -218,20 +264,30 @@ class _Windows:
             f + np.maximum(-(f // d), 0) * d for f, d in zip(first, self.dilation, strict=True)
         ]
         steps = [np.arange(k) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
-        self.first, self.first_inside, self.offsets = (
-            row[:, None] * self.input[1] + column for row, column in (first, inside, steps)
-        )
-        # Into padded planes (n, H, W): what all windows (n, *out) see at each kernel position.
+        self.first, self.first_inside, self.offsets = map(self.flat, (first, inside, steps))
+        # Into padded planes (n, *spatial): what all windows (n, *out) see at each kernel position.
         self.views = [
-            (slice(None), slice(i, i + (oh - 1) * sh + 1, sh), slice(j, j + (ow - 1) * sw + 1, sw))
-            for (oh, ow), (sh, sw) in [(self.out, self.stride)]
-            for i, j in itertools.product(*steps)
+            (
+                slice(None),
+                *(
+                    slice(i, i + (o - 1) * s + 1, s)
+                    for i, o, s in zip(position, self.out, self.stride, strict=True)
+                ),
+            )
+            for position in itertools.product(*steps)
         ]
-        self.block = BLOCK // prod(self.padded)
-        self.grain = GRAIN // prod(self.padded)
+        self.block = BLOCK // max(prod(self.padded), 1)
+        self.grain = GRAIN // max(prod(self.padded), 1)
+
+    def flat(self, places):
+        """Places along each dimension as flat indices into *spatial, of all combinations."""
+        flat = places[0]
+        for size, place in zip(self.input[1:], places[1:], strict=True):
+            flat = np.add.outer(flat * size, place)
+        return flat
 
     def pad(self, planes, value):
-        """planes (n, H, W) with `value` around them."""
+        """planes (n, *spatial) with `value` around them."""
         if self.padded == self.input:
             return planes
         padded = np.full((len(planes), *self.padded), value, planes.dtype)
@@ -252,7 +308,7 @@ class _Windows:
             if not count_include_pad:
                 start, stop = np.maximum(start, 0), np.minimum(stop, h)
             counts.append(stop - start)
-        return np.multiply.outer(*counts)
+        return functools.reduce(np.multiply.outer, counts)
 
 
 _cached_windows = functools.lru_cache(maxsize=256)(_Windows)
@@ -267,11 +323,8 @@ def _count(size, reach, stride, padding, ceil_mode):
     return count
 
 
-def _pair(value) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    value = tuple(value)
-    return value * 2 if len(value) == 1 else value
+def _each(value, n: int) -> tuple[int, ...]:
+    return (value,) * n if isinstance(value, int) else tuple(value)
 
 
 def _sizes(sizes) -> str:

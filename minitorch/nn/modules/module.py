@@ -10,21 +10,30 @@ PyTorch: torch/nn/modules/module.py.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-from ...autograd.graph import Handle
 from ...tensor import Tensor
 from ..parameter import Buffer, Parameter
+from . import hooks
+from .hooks import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from .state import Stateful
 from .tree import Tree
 
+__all__ = ["Module", "register_module_forward_hook", "register_module_forward_pre_hook"]
+__all__ += ["register_module_full_backward_hook", "register_module_full_backward_pre_hook"]
+
 _TABLES = ("_parameters", "_buffers", "_modules")
-_hook_keys = itertools.count()
 
 
 class Module(Tree, Stateful):
     """Base class of all layers and models: override `forward`. Mirrors torch.nn.Module."""
+
+    _is_full_backward_hook: bool | None
 
     def __init__(self):
         # Past __setattr__, which looks into the tables that are only being made here.
@@ -36,6 +45,9 @@ class Module(Tree, Stateful):
             _modules={},
             _forward_pre_hooks={},
             _forward_hooks={},
+            _backward_pre_hooks={},
+            _backward_hooks={},
+            _is_full_backward_hook=None,
         )
 
     # Registration
@@ -152,41 +164,65 @@ class Module(Tree, Stateful):
         )
 
     def __call__(self, *args, **kwargs):
-        if self._forward_pre_hooks or self._forward_hooks:
-            return self._call_with_hooks(args, kwargs)
+        if (
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+            or hooks.everywhere
+        ):
+            return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
-
-    def _call_with_hooks(self, args: tuple, kwargs: dict):
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            if with_kwargs:
-                changed = hook(self, args, kwargs)
-                if changed is not None:
-                    args, kwargs = changed
-            else:
-                changed = hook(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
-            seen = (args, kwargs) if with_kwargs else (args,)
-            changed = hook(self, *seen, output)
-            if changed is not None:
-                output = changed
-        return output
 
     def register_forward_pre_hook(self, hook, *, prepend: bool = False, with_kwargs: bool = False):
         """Run `hook(module, args)` before forward; what it returns replaces the arguments.
 
         `with_kwargs`: hook(module, args, kwargs), returning both. Returns a handle with `remove()`.
         """
-        return _add(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        return hooks.add(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
-    def register_forward_hook(self, hook, *, prepend: bool = False, with_kwargs: bool = False):
+    def register_forward_hook(
+        self, hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ):
         """Run `hook(module, args, output)` after forward; what it returns replaces the output.
 
-        `with_kwargs`: hook(module, args, kwargs, output). Returns a handle with `remove()`.
+        `with_kwargs`: hook(module, args, kwargs, output). `always_call`: also when forward raises.
+        Returns a handle with `remove()`.
         """
-        return _add(self._forward_hooks, (hook, with_kwargs), prepend)
+        return hooks.add(self._forward_hooks, (hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_pre_hook(self, hook, prepend: bool = False):
+        """Run `hook(module, grad_output)` when the gradients of the results are there.
+
+        What it returns, a tuple, replaces them. Returns a handle with `remove()`.
+        """
+        return hooks.add(self._backward_pre_hooks, hook, prepend)
+
+    def register_full_backward_hook(self, hook, prepend: bool = False):
+        """Run `hook(module, grad_input, grad_output)` when those of the arguments are there.
+
+        Both are tuples with an entry for every positional argument and every result, None for what
+        is no tensor. What the hook returns replaces grad_input. Forward's arguments must not be
+        changed in place. Returns a handle with `remove()`.
+        """
+        self._use_backward_hooks(full=True)
+        return hooks.add(self._backward_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook):
+        """The older kind, which sees the gradients at forward's last operation alone.
+
+        Use register_full_backward_hook. Returns a handle with `remove()`.
+        """
+        self._use_backward_hooks(full=False)
+        return hooks.add(self._backward_hooks, hook)
+
+    def _use_backward_hooks(self, full: bool) -> None:
+        if self._is_full_backward_hook is not None and self._is_full_backward_hook is not full:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single "
+                "Module. Please use only one of them."
+            )
+        self._is_full_backward_hook = full
 
     # How it prints
 
@@ -212,16 +248,6 @@ def _in_parentheses(name: str, extra: list[str], children: list[str]) -> str:
 
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
-
-
-def _add(hooks: dict, entry: tuple, first: bool) -> Handle:
-    key = next(_hook_keys)
-    others = dict(hooks) if first else {}
-    if first:
-        hooks.clear()
-    hooks[key] = entry
-    hooks.update(others)
-    return Handle(hooks, key)
 
 
 def _only_none(value, expectation: str) -> None:

@@ -1,0 +1,270 @@
+"""Special functions that NumPy does not have: gamma's family, erf's, Bessel's.
+
+Two ideas carry the file, and neither needs a table of digits that has to be believed:
+- Far to the right the functions of gamma's family are a short series in Bernoulli's numbers. So a
+  recurrence (lgamma(x) = lgamma(x + 1) - log(x)) climbs until the argument is at least 10.
+- A function that is smooth once its growth is divided out is a polynomial: fitted, when it is first
+  needed, to values that the definition gives (`_fit`).
+Everything is computed in float64, in blocks that stay in the cache.
+PyTorch: aten/src/ATen/native/Math.h.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from . import blocking
+
+# Bernoulli's numbers B2, B4, ..., each with its index
+_BERNOULLI = list(
+    zip(
+        range(2, 18, 2),
+        [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510],
+        strict=True,
+    )
+)
+_FAR = 10  # from here on the series is good to the last digit
+_BLOCK = 1 << 12  # a dozen float64 arrays of this size share a core's L2 cache
+
+
+def _in_double(function: Callable) -> Callable:
+    """A kernel of `function`, of float64 arrays of one shape, in blocks."""
+
+    def block(out, *inputs):
+        out, inputs = out.reshape(-1), [np.ravel(a) for a in inputs]
+        with np.errstate(all="ignore"):
+            for part in blocking.blocks(0, out.size, _BLOCK):
+                out[part] = function(*[a[part].astype(np.float64) for a in inputs])
+
+    @functools.wraps(function)
+    def kernel(*inputs):
+        if any(a.shape != inputs[0].shape for a in inputs):
+            inputs = np.broadcast_arrays(*inputs)
+        return blocking.elementwise(block, *inputs)
+
+    return kernel
+
+
+# The family of gamma
+
+
+def _series(coefficients, far):
+    """c1 / far ** 2 + c2 / far ** 4 + ..."""
+    inverse = 1 / (far * far)
+    out = np.zeros_like(far)
+    for c in reversed(coefficients):
+        out += c
+        out *= inverse
+    return out
+
+
+@_in_double
+def lgamma(x):
+    """log |gamma(x)|. Mirrors torch.lgamma."""
+    z = np.where(x < 0.5, 1 - x, x)  # reflection: gamma(x) gamma(1 - x) = pi / sin(pi x)
+    low = np.where(z < _FAR, z, 1.0)
+    product = low.copy()
+    for k in range(1, _FAR):
+        product *= low + k
+    far = np.where(z < _FAR, z + _FAR, z)
+    series = _series([b / (n * (n - 1)) for n, b in _BERNOULLI], far) * far
+    out = (far - 0.5) * np.log(far) - far + 0.5 * math.log(2 * math.pi) + series
+    out -= np.where(z < _FAR, np.log(product), 0.0)
+    out = np.where(far == np.inf, np.inf, out)
+    mirrored = np.log(math.pi / np.abs(np.sin(math.pi * (x - np.round(x))))) - out
+    return np.where(x < 0.5, np.where(x == -np.inf, np.inf, mirrored), out)
+
+
+@_in_double
+def digamma(x):
+    """The derivative of lgamma. Mirrors torch.digamma."""
+    z = np.where(x < 0, 1 - x, x)
+    far = z.copy()
+    out = np.zeros_like(z)
+    for _ in range(_FAR):
+        near = far < _FAR
+        out -= np.where(near, 1 / far, 0.0)
+        far += near
+    out += np.log(far) - 0.5 / far - _series([b / n for n, b in _BERNOULLI], far)
+    out -= np.where(x < 0, math.pi / np.tan(math.pi * (x - np.round(x))), 0.0)
+    out = np.where((x < 0) & (x == np.floor(x)), np.nan, out)
+    return np.where(x == 0, np.copysign(np.inf, -x), out)
+
+
+@_in_double
+def zeta(s, q):
+    """The sum of (q + k) ** -s over k = 0, 1, ... (Hurwitz). Mirrors torch.special.zeta."""
+    far, out = q.copy(), np.zeros_like(q)
+    while np.any(near := (far < _FAR) & (q > -1000)):  # below, nan: it would take too long
+        out += np.where(near, far**-s, 0.0)
+        far += near
+    # Euler and Maclaurin: the rest is an integral, half its first term, and derivatives there.
+    out += far ** (1 - s) / (s - 1) + 0.5 * far**-s
+    rising = s * far ** (-s - 1)  # s (s + 1) ... (s + n - 2) / far ** (s + n - 1)
+    for n, b in _BERNOULLI:
+        out += b / math.factorial(n) * rising
+        rising = rising * (s + n - 1) * (s + n) / far**2
+    whole = q == np.floor(q)
+    out = np.where(
+        (q <= 0) & whole,
+        np.inf,
+        np.where(((q <= 0) & (s != np.floor(s))) | (q <= -1000), np.nan, out),
+    )
+    return np.where(s == 1, np.inf, np.where(s < 1, np.nan, out))
+
+
+# Fitted polynomials
+
+
+@functools.cache
+def _fit(function: Callable[[float], float], low: float, high: float, degree: int):
+    """The polynomial through `function` at Chebyshev's nodes of [low, high]."""
+    nodes = np.polynomial.Chebyshev.basis(4 * degree, [low, high]).roots().real
+    values = [function(float(t)) for t in nodes]
+    return np.polynomial.Chebyshev.fit(nodes, values, degree, [low, high])
+
+
+def _erfcx_over_t(t: float) -> float:
+    """exp(z * z) * erfc(z) / t, where t = 1 / (1 + z / 2)."""
+    z = 2 / t - 2
+    if z < 2:
+        return math.exp(z * z) * math.erfc(z) / t
+    fraction = z  # z + 1/2 / (z + 1 / (z + 3/2 / (z + ...)))
+    for k in range(200, 0, -1):
+        fraction = z + k / 2 / fraction
+    return 1 / (math.sqrt(math.pi) * fraction * t)
+
+
+def _erfcx(z):
+    """exp(z * z) * erfc(z), for z at or above 0."""
+    t = 1 / (1 + z / 2)
+    return _fit(_erfcx_over_t, 0, 1, 24)(t) * t
+
+
+@_in_double
+def erfcx(x):
+    """exp(x * x) * erfc(x). Mirrors torch.special.erfcx."""
+    right = _erfcx(np.abs(x))
+    return np.where(x < 0, 2 * np.exp(x * x) - right, right)
+
+
+@_in_double
+def erfc(x):
+    """1 - erf(x), exact where that is small. Mirrors torch.erfc."""
+    right = _erfcx(np.abs(x)) * np.exp(-x * x)
+    return np.where(x < 0, 2 - right, right)
+
+
+@_in_double
+def log_ndtr(x):
+    """The logarithm of the normal distribution's probability below x.
+
+    Mirrors torch.special.log_ndtr.
+    """
+    z = np.abs(x) / math.sqrt(2)
+    log_tail = np.log(_erfcx(z) / 2) - z * z
+    return np.where(x < 0, log_tail, np.log1p(-np.exp(log_tail)))
+
+
+def _erfinv_over_x(square: float) -> float:
+    """erfinv(x) / x of x = sqrt(square), by Newton's method."""
+    x = math.sqrt(square)
+    z = x
+    for _ in range(20):
+        z -= (math.erf(z) - x) * math.exp(z * z) * (math.sqrt(math.pi) / 2)
+    return z / x
+
+
+def _tail_over_w(log_w: float) -> float:
+    """z / w where erfc(z) = exp(-w * w), by Newton's method on the logarithms of both sides."""
+    z = w = math.exp(log_w)
+    for _ in range(50):
+        t = 1 / (1 + z / 2)
+        scaled = _erfcx_over_t(t) * t
+        z += (math.log(scaled) - z * z + w * w) * scaled * (math.sqrt(math.pi) / 2)
+    return z / w
+
+
+_SMALLEST, _LARGEST = 0.957, 27.5  # w, where erfc(z) is 0.4 and where it is the smallest number
+
+
+def _inverse(erf, erfc):
+    """The z at or above 0 with these values of erf and erfc, of which the smaller one counts."""
+    z = erf * _fit(_erfinv_over_x, 0, 0.36, 14)(np.minimum(erf, 0.6) ** 2)
+    tail = erf > 0.6
+    w = np.sqrt(-np.log(erfc[tail]))
+    z[tail] = w * _fit(_tail_over_w, math.log(_SMALLEST), math.log(_LARGEST), 28)(np.log(w))
+    return np.where(erfc == 0, np.inf, z)
+
+
+@_in_double
+def erfinv(x):
+    """The inverse of erf. Mirrors torch.erfinv."""
+    a = np.abs(x)
+    return np.copysign(_inverse(a, 1 - a), x)
+
+
+@_in_double
+def ndtri(p):
+    """The inverse of the normal distribution's probability below x. Mirrors torch.special.ndtri."""
+    both_tails = 2 * np.minimum(p, 1 - p)
+    return np.copysign(math.sqrt(2) * _inverse(1 - both_tails, both_tails), p - 0.5)
+
+
+# Bessel
+
+
+def _scaled_bessel(n: int, x: float) -> float:
+    """exp(-x) I_n(x), the mean of exp(x (cos t - 1)) cos(n t) over a circle."""
+    t = np.linspace(0, 2 * math.pi, 30 + int(12 * math.sqrt(x)), endpoint=False)
+    return float(np.mean(np.exp(x * (np.cos(t) - 1)) * np.cos(n * t)))
+
+
+def _bessel_near(n: int, x: float) -> float:
+    return _scaled_bessel(n, x) / x**n
+
+
+def _bessel_far(n: int, inverse: float) -> float:
+    return _scaled_bessel(n, 1 / inverse) / math.sqrt(inverse)
+
+
+_of_order = {n: [functools.partial(f, n) for f in (_bessel_near, _bessel_far)] for n in (0, 1)}
+
+
+def _modified_bessel(n: int, x):
+    """exp(-|x|) I_n(x): one polynomial in x below 8, one in 1 / x above."""
+    near, far = _of_order[n]
+    a = np.abs(x)
+    out = _fit(near, 0, 8, 26)(np.minimum(a, 8)) * x**n
+    large = a > 8
+    inverse = 1 / a[large]
+    out[large] = _fit(far, 0, 1 / 8, 16)(inverse) * np.sqrt(inverse) * np.sign(x[large]) ** n
+    return out
+
+
+@_in_double
+def i0e(x):
+    """exp(-|x|) i0(x). Mirrors torch.special.i0e."""
+    return _modified_bessel(0, x)
+
+
+@_in_double
+def i1e(x):
+    """exp(-|x|) i1(x). Mirrors torch.special.i1e."""
+    return _modified_bessel(1, x)
+
+
+@_in_double
+def i0(x):
+    """Bessel's modified function of order 0. Mirrors torch.i0."""
+    return _modified_bessel(0, x) * np.exp(np.abs(x))
+
+
+@_in_double
+def i1(x):
+    """Bessel's modified function of order 1. Mirrors torch.special.i1."""
+    return _modified_bessel(1, x) * np.exp(np.abs(x))

@@ -1,0 +1,223 @@
+"""Activations: functions of one element, each with the slope that its gradient is multiplied by.
+
+Half-precision numbers are computed in float32 and rounded at the end, as PyTorch does. The in-place
+forms, and the activations that are made of other operations, are in nn/functional/activation.py.
+PyTorch: aten/src/ATen/native/cpu/Activation.cpp, tools/autograd/derivatives.yaml.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from .. import dtypes, kernels
+from .declare import elementwise, functions, op
+from .nn import fused
+from .ufuncs import sigmoid, tanh
+
+
+def activation(forward=None, *, kinds="", method=False, node=""):
+    """An op whose first argument is its only tensor, of floats or one of NumPy's `kinds`."""
+    if forward is None:
+        return functools.partial(activation, kinds=kinds, method=method, node=node)
+
+    @functools.wraps(forward)
+    def checked(input, *args, **options):
+        dtype = input.dtype
+        if dtype.char in "fd" or dtype.kind in kinds:
+            return forward(input, *args, **options)
+        if dtype.char in "eE":
+            return forward(input.astype(np.float32), *args, **options).astype(dtype)
+        name, kind = forward.__name__.lstrip("_"), dtypes.of(input).legacy_name
+        raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
+
+    return op(checked, alone=True, function=method, method=method, node=node)
+
+
+# Of several NumPy calls: kernels
+
+
+@activation
+def gelu(input, *, approximate="none"):
+    """input * Phi(input), Phi the normal distribution's; "tanh" takes an approximation of it.
+
+    Mirrors torch.nn.functional.gelu.
+    """
+    return kernels.gelu_forward(input, approximate)
+
+
+def _gelu_composition(grad, input, approximate):
+    if approximate == "none":
+        density = (input * input * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+        return grad * (0.5 * (1 + functions["erf"](input * math.sqrt(0.5))) + input * density)
+    k = math.sqrt(2 / math.pi)
+    t = (k * (input + 0.044715 * input**3)).tanh()
+    slope = k * (1 + 3 * 0.044715 * input * input)
+    return grad * (0.5 * (1 + t) + 0.5 * input * (1 - t * t) * slope)
+
+
+_gelu_backward = fused(kernels.gelu_backward, _gelu_composition)
+gelu.derivatives(input=lambda grad, input, approximate: _gelu_backward(grad, input, approximate))
+
+
+@activation(kinds="c")
+def _silu(input):
+    return kernels.silu_forward(input)
+
+
+def _silu_composition(grad, input):
+    s = sigmoid(input)
+    return grad * s * (1 + input * (1 - s))
+
+
+_silu_backward = fused(kernels.silu_backward, _silu_composition)
+_silu.derivatives(input=lambda grad, input: _silu_backward(grad, input))
+
+
+@activation
+def softplus(input, beta=1, threshold=20):
+    """log(1 + e^(beta input)) / beta; input itself where beta input > threshold.
+
+    Mirrors torch.nn.functional.softplus.
+    """
+    return kernels.softplus_forward(input, beta, threshold)
+
+
+softplus.derivatives(
+    input=lambda grad, input, beta, threshold: (
+        grad * np.where(input * beta > threshold, 1.0, sigmoid(input * beta))
+    )
+)
+
+# Smooth
+
+
+@activation
+def logsigmoid(input):
+    """log(sigmoid(input)), also where the sigmoid is too small for a float.
+
+    Mirrors torch.nn.functional.logsigmoid.
+    """
+    return np.minimum(input, 0) - np.log1p(np.exp(-np.absolute(input)))
+
+
+logsigmoid.derivatives(input=lambda grad, input: grad * sigmoid(-input))
+
+
+@activation
+def _elu(input, alpha, scale=1.0, input_scale=1.0):
+    """scale * input above 0, scale * alpha (e^(input_scale input) - 1) below: elu, celu, selu."""
+    below = np.expm1(np.minimum(input, 0) * input_scale) * (alpha * scale)
+    return np.where(input > 0, input * scale, below)
+
+
+_elu.derivatives(
+    input=lambda grad, input, alpha, scale, input_scale: (
+        grad
+        * np.where(
+            input > 0,
+            scale,
+            np.exp(np.minimum(input, 0) * input_scale) * (alpha * scale * input_scale),
+        )
+    )
+)
+
+
+@activation
+def _mish(input):
+    return input * np.tanh(np.logaddexp(input, 0))
+
+
+def _mish_by_input(grad, input):
+    t = tanh(softplus(input))
+    return grad * (t + input * sigmoid(input) * (1 - t * t))
+
+
+_mish.derivatives(input=_mish_by_input)
+
+# Of straight pieces
+
+
+@activation
+def _leaky_relu(input, slope):
+    below = input * input.dtype.type(slope)
+    return np.maximum(input, below) if 0 <= slope <= 1 else np.where(input > 0, input, below)
+
+
+_leaky_relu.derivatives(input=lambda grad, input, slope: np.where(input > 0, grad, grad * slope))
+
+
+@elementwise(function=False, method=False)
+def _prelu(input, weight):
+    return np.where(input > 0, input, input * weight)
+
+
+_prelu.derivatives(
+    input=lambda grad, input, weight: np.where(input > 0, grad, grad * weight),
+    weight=lambda grad, input: np.where(input > 0, 0.0, grad * input),
+)
+
+
+@activation
+def _hardsigmoid(input):
+    return np.clip(input + 3, 0, 6) / 6
+
+
+_hardsigmoid.derivatives(
+    input=lambda grad, input: np.where((input > -3) & (input < 3), grad / 6, 0.0)
+)
+
+
+@activation
+def _hardswish(input):
+    return input * np.clip(input + 3, 0, 6) / 6
+
+
+_hardswish.derivatives(
+    input=lambda grad, input: (
+        grad * np.where(input < -3, 0.0, np.where(input <= 3, input / 3 + 0.5, 1.0))
+    )
+)
+
+
+@activation(kinds="iu")
+def _hardtanh(input, min_val, max_val):
+    kind = input.dtype.type
+    return np.clip(input, kind(min_val), kind(max_val))
+
+
+_hardtanh.derivatives(
+    input=lambda grad, input, min_val, max_val: np.where(
+        (input > min_val) & (input < max_val), grad, 0.0
+    )
+)
+
+
+@activation(kinds="iu")
+def _threshold(input, threshold, value):
+    return np.where(input <= threshold, input.dtype.type(value), input)
+
+
+_threshold.derivatives(input=lambda grad, input, threshold: np.where(input <= threshold, 0.0, grad))
+
+
+@activation(method=True)
+def hardshrink(input, lambd=0.5):
+    """input, but 0 between -lambd and lambd. Mirrors torch.nn.functional.hardshrink."""
+    return np.where(np.absolute(input) <= lambd, 0, input)
+
+
+@activation
+def softshrink(input, lambd=0.5):
+    """input moved towards 0 by `lambd`, at most to 0. Mirrors torch.nn.functional.softshrink."""
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    return input - np.clip(input, -lambd, lambd)
+
+
+for shrinking in (hardshrink, softshrink):
+    shrinking.derivatives(
+        input=lambda grad, input, lambd: np.where(np.absolute(input) <= lambd, 0.0, grad)
+    )

@@ -1,0 +1,104 @@
+"""Diagonals and triangles of matrices; vectors as diagonals.
+
+PyTorch: aten/src/ATen/native/TensorShape.cpp, TriangularOps.cpp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..tensor import wrap
+from .declare import composite, op, view_op
+from .dims import axis
+from .errors import require
+from .index import put_back
+
+
+@view_op(numpy=np.diagonal)
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """The diagonals of the matrices in `dim1` and `dim2`, as a view whose last dimension they are.
+
+    `offset` above the main one. Mirrors torch.diagonal.
+    """
+    dim1, dim2 = axis(dim1, input.ndim), axis(dim2, input.ndim)
+    require(dim1 != dim2, "diagonal dimensions cannot be identical {}, {}", dim1, dim2)
+    out = np.diagonal(input, offset, dim1, dim2)
+    out.flags.writeable = input.flags.writeable
+    return out
+
+
+diagonal.derivatives(
+    input=lambda grad, input_shape, offset, dim1, dim2: put_back(
+        grad, input_shape, diagonal.op, (offset, dim1, dim2)
+    )
+)
+
+
+@composite
+def diag_embed(input, offset=0, dim1=-2, dim2=-1):
+    """Matrices in `dim1` and `dim2` with the last dimension of `input` as their diagonals.
+
+    Mirrors torch.diag_embed.
+    """
+    dims = axis(dim1, input.ndim + 1), axis(dim2, input.ndim + 1)
+    require(dims[0] != dims[1], "diagonal dimensions cannot be identical {}, {}", dim1, dim2)
+    shape = list(input.shape[:-1])
+    for d in sorted(dims):
+        shape.insert(d, input.shape[-1] + abs(offset))
+    return put_back(input, tuple(shape), diagonal.op, (offset, *dims))
+
+
+@composite(numpy=np.diag, out=True)
+def diag(input, diagonal=0):
+    """The diagonal of a matrix, as a copy, or the matrix with a vector as its diagonal.
+
+    Mirrors torch.diag.
+    """
+    require(input.ndim in (1, 2), "diag(): Supports 1D or 2D tensors. Got {}D", input.ndim)
+    return diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
+
+
+@composite(numpy=np.diagflat)
+def diagflat(input, offset=0):
+    """The matrix with the elements of `input` as its diagonal. Mirrors torch.diagflat."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@composite(function=False)
+def fill_diagonal_(self, fill_value, wrap=False):
+    """Set the main diagonal, along which all dimensions grow at once, to `fill_value`.
+
+    `wrap`: in a tall matrix another one begins below its end. Mirrors Tensor.fill_diagonal_.
+    """
+    fits = self.ndim == 2 or (self.ndim > 2 and len(set(self.shape)) == 1)
+    require(fits, "fill_diagonal_ wants a matrix, or all dimensions of equal length")
+    index = (np.arange(min(self.shape)),) * self.ndim
+    if wrap and self.ndim == 2:
+        index = np.divmod(np.arange(0, self.numel(), self.shape[1] + 1), self.shape[1])
+    self[index] = fill_value
+    return self
+
+
+def _triangle(half: str, ufunc, kept: str, mask) -> None:
+    def triangle(input, diagonal=0):
+        require(input.ndim > 1, "{}: input tensor must have at least 2 dimensions", half)
+        return ufunc(input, diagonal)
+
+    def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
+        require(row >= 0 <= col, "row and col must be non-negative, got {} and {}", row, col)
+        return wrap(np.stack(np.nonzero(mask(row, offset, col))).astype(dtype.numpy))
+
+    triangle.__name__, indices.__name__ = half, half + "_indices"
+    triangle.__doc__ = (
+        f"Matrices with only what is on and {kept} the diagonal, `diagonal` above the main one. "
+        f"Mirrors torch.{half}."
+    )
+    indices.__doc__ = f"Where {half} leaves a (row, col) matrix as it is: (2, n). As in torch."
+    composite(indices, method=False)
+    call = op(triangle, inplace=True, numpy=ufunc)
+    call.derivatives(input=lambda grad, diagonal: call(grad, diagonal))
+
+
+_triangle("triu", np.triu, "above", lambda n, k, m: 1 - np.tri(n, m, k - 1))
+_triangle("tril", np.tril, "below", lambda n, k, m: np.tri(n, m, k))

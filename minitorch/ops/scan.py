@@ -1,0 +1,267 @@
+"""Running sums, products and extremes; their inverse, differences; and integrals.
+
+In a scan every result depends on the one before, y[k] = f(y[k-1], x[k]), so the gradients depend on
+each other from the end to the front. Where they cannot be told apart by a division (which would
+meet a zero, or an overflow), `_from_end` solves that recurrence as it stands.
+PyTorch: aten/src/ATen/native/ReduceOps.cpp (cumsum, cumprod, cummax, diff), Integration.cpp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import dtypes
+from ..tensor import Tensor, wrap
+from .declare import composite, functions, op
+from .dims import axes, axis, spread
+from .extremes import RESULTS, lines, sortable
+from .reduce import adding_up
+
+
+def _accumulate(ufunc, input, dim, dtype):
+    array, dim = lines(input, dim)
+    return ufunc.accumulate(array, dim, dtype).reshape(input.shape)
+
+
+def _running_sums(input):
+    """Along the last dimension, within blocks by a product with a triangle of ones.
+
+    That is quicker than adding up, where every element waits for the one before. What the blocks
+    before add up to is found in the same way, so that a sum is one of few terms, and as exact.
+    """
+    n = input.shape[-1]
+    if n < 256:
+        return np.cumsum(input, axis=-1)
+    width = 16 if n % 16 == 0 else max((w for w in range(8, 33) if n % w == 0), default=16)
+    if n % width:
+        input = np.pad(input, [(0, 0)] * (input.ndim - 1) + [(0, -n % width)])
+    blocks = input.reshape(*input.shape[:-1], -1, width)
+    out = blocks @ np.triu(np.ones((width, width), input.dtype))
+    out[..., 1:, :] += _running_sums(out[..., :-1, -1])[..., None]
+    return out.reshape(input.shape)[..., :n]
+
+
+@op(alone=True, inplace=True, numpy=np.cumsum)
+@adding_up
+def cumsum(input, dim, *, dtype=None):
+    """The sums of the first 1, 2, ... elements along `dim`. Mirrors torch.cumsum."""
+    if input.ndim and input.shape[axis(dim, input.ndim)] >= 256 and dtype.char in "fd":
+        out = _running_sums(np.swapaxes(input, dim, -1).astype(dtype, copy=False))
+        if np.all(np.isfinite(out[..., -1])):  # in the product 0 * inf would be nan
+            return np.ascontiguousarray(np.swapaxes(out, dim, -1))
+    return _accumulate(np.add, input, dim, dtype)
+
+
+@op(alone=True, method=False, function=False)
+def _sum_from_end(grad, dim):
+    backwards = (slice(None),) * axis(dim, grad.ndim) + (slice(None, None, -1),)
+    return cumsum(grad[backwards], dim)[backwards] if grad.ndim else grad
+
+
+cumsum.derivatives(input=lambda grad, dim: _sum_from_end(grad, dim))
+_sum_from_end.derivatives(grad=lambda grad, dim: cumsum(grad, dim))
+
+
+def _shifted(input, steps, fill):
+    """`input` moved along the last dimension, with `fill` in the places that become free."""
+    free = np.full_like(input[..., : abs(steps)], fill)
+    kept = input[..., :-steps] if steps > 0 else input[..., -steps:]
+    return np.concatenate([free, kept] if steps > 0 else [kept, free], axis=-1)
+
+
+def _from_end(slope, grad):
+    """The a with a[k] = grad[k] + slope[k + 1] * a[k + 1] along the last dimension.
+
+    In log2(n) steps, after which a[k] holds what comes from the next 2, 4, 8, ... places; what
+    comes from behind them has still to be multiplied by slope[k], the product over these.
+    """
+    slope, steps = _shifted(slope, -1, 0), 1
+    while steps < grad.shape[-1]:
+        grad = grad + slope * _shifted(grad, -steps, 0)
+        slope = slope * _shifted(slope, -steps, 0)
+        steps *= 2
+    return grad
+
+
+@op(alone=True, inplace=True, numpy=np.cumprod)
+@adding_up
+def cumprod(input, dim, *, dtype=None):
+    """The products of the first 1, 2, ... elements along `dim`. Mirrors torch.cumprod."""
+    return _accumulate(np.multiply, input, dim, dtype)
+
+
+def _product_before(input):
+    """The products of the first 0, 1, ... elements along the last dimension."""
+    return np.cumprod(_shifted(input, 1, 1), -1)
+
+
+def _cumprod_by_input(grad, input, out, dim):
+    if not grad.ndim:
+        return grad
+    if np.all(input != 0):
+        return _sum_from_end(grad * out, dim) / input
+    grad, input = np.swapaxes(grad, dim, -1), np.swapaxes(input, dim, -1)
+    return np.swapaxes(_product_before(input) * _from_end(input, grad), dim, -1)
+
+
+cumprod.derivatives(input=_cumprod_by_input)
+
+
+@op(numpy=np.prod, alone=True)
+@adding_up
+def prod(input, dim=None, keepdim=False, *, dtype=None):
+    """The product over `dim`, None or one dimension; integers become int64. Mirrors torch.prod."""
+    if isinstance(dim, (tuple, list)):
+        raise TypeError(f"prod(): dim must be None or an int, but it is {dim}")
+    return np.multiply.reduce(input, axis=axes(dim, input.ndim), keepdims=keepdim, dtype=dtype)
+
+
+def _prod_by_input(grad, input, out, dim, keepdim):
+    """out / input; or where there are zeros the product of those before and of those behind."""
+    shape = input.shape
+    grad = spread(grad, shape, dim, keepdim)
+    if not shape or not np.any(input == 0):
+        return grad * (spread(out, shape, dim, keepdim) / input) if shape else grad
+    line = np.reshape(input, -1) if dim is None else np.swapaxes(input, dim, -1)
+    others = _product_before(line) * np.flip(_product_before(np.flip(line, -1)), -1)
+    return grad * (np.reshape(others, shape) if dim is None else np.swapaxes(others, dim, -1))
+
+
+prod.derivatives(input=_prod_by_input)
+
+
+@op(alone=True)
+@adding_up
+def logcumsumexp(input, dim, *, dtype=None):
+    """log(cumsum(exp(input))) along `dim`, without overflow. Mirrors torch.logcumsumexp."""
+    return _accumulate(np.logaddexp, input, dim, dtype)
+
+
+def _logcumsumexp_by_input(grad, input, out, dim):
+    if not grad.ndim:
+        return grad
+    grad, input, out = (np.swapaxes(a, dim, -1) for a in (grad, input, out))
+    finite = np.where(out == -np.inf, 0, out)
+    slope = np.exp(_shifted(out, 1, -np.inf) - finite)
+    return np.swapaxes(_from_end(slope, grad) * np.exp(input - finite), dim, -1)
+
+
+logcumsumexp.derivatives(input=_logcumsumexp_by_input)
+
+
+def _running_extreme(name, ufunc, input, dim):
+    array, dim = lines(sortable(input.array), dim)
+    places = np.arange(array.shape[dim]).reshape(-1, *(1,) * (array.ndim - dim - 1))
+    new = (array == ufunc.accumulate(array, dim)) | np.isnan(array)
+    indices = np.maximum.accumulate(np.where(new, places, 0), dim)
+    indices = wrap(indices.reshape(input.shape))
+    return RESULTS[name](functions["gather"](input, dim, indices), indices)
+
+
+@composite(out=True)
+def cummax(input, dim):
+    """(values, indices) of the largest of the first 1, 2, ... elements. Mirrors torch.cummax."""
+    return _running_extreme("cummax", np.maximum, input, dim)
+
+
+@composite(out=True)
+def cummin(input, dim):
+    """(values, indices) of the smallest of the first 1, 2, ... elements. Mirrors torch.cummin."""
+    return _running_extreme("cummin", np.minimum, input, dim)
+
+
+# Differences and integrals
+
+
+def _neighbours(input, dim):
+    """All but the last along `dim`, and all but the first."""
+    n = max(input.shape[dim] - 1, 0)
+    return input.narrow(dim, 0, n), input.narrow(dim, input.shape[dim] - n, n)
+
+
+@composite(out=True)
+def diff(input, n=1, dim=-1, prepend=None, append=None):
+    """The differences of neighbours along `dim`, `n` times over. Mirrors torch.diff.
+
+    `prepend`, `append`: what to put before and behind `input` first.
+    """
+    if input.ndim == 0 or n < 0:
+        raise RuntimeError("diff expects input to be at least one-dimensional, and n >= 0")
+    pieces = [t for t in (prepend, input, append) if t is not None]
+    out = input if len(pieces) == 1 else functions["cat"](pieces, dim)
+    if n == 0:
+        return input.clone()
+    for _ in range(min(n, out.shape[dim])):
+        before, behind = _neighbours(out, dim)
+        out = behind != before if out.array.dtype.kind == "b" else behind - before
+    return out
+
+
+def _areas(y, x, dx, dim):
+    """Twice the area of each piece under the line through the points."""
+    before, behind = _neighbours(y, dim)
+    if x is None:
+        return before + behind if dx is None else (before + behind) * dx
+    if x.ndim == 1 and y.ndim > 1:
+        return (before + behind) * _along(diff(x), dim, y)
+    return (before + behind) * diff(x, dim=dim)
+
+
+def _along(vector, dim, like):
+    return vector.reshape(-1, *(1,) * (like.ndim - 1 - axis(dim, like.ndim)))
+
+
+@composite(method=False, aliases=("trapz",))
+def trapezoid(y, x=None, *, dx=None, dim=-1):
+    """The integral of `y` along `dim` by the trapezoidal rule, at the points `x` or `dx` apart.
+
+    Mirrors torch.trapezoid.
+    """
+    return _areas(y, x, dx, dim).sum(dim) / 2
+
+
+@composite(method=False)
+def cumulative_trapezoid(y, x=None, *, dx=None, dim=-1):
+    """The integrals up to the second, third, ... point. Mirrors torch.cumulative_trapezoid."""
+    return _areas(y, x, dx, dim).cumsum(dim) / 2
+
+
+@composite(method=False)
+def gradient(input, *, spacing=1, dim=None, edge_order=1):
+    """The derivative of `input` along each dimension by central differences.
+
+    `spacing`: the distance of the points; a list has one, or a tensor of coordinates, for each
+    dimension. `edge_order`: 1 or 2, of the differences at the two ends. Mirrors torch.gradient.
+    """
+    dims = axes(dim, input.ndim)
+    spacing = 1 if spacing is None else spacing
+    spacings = spacing if isinstance(spacing, (list, tuple)) else [spacing] * len(dims)
+    if len(spacings) != len(dims) or edge_order not in (1, 2):
+        raise RuntimeError(
+            f"torch.gradient expected a spacing for each of {len(dims)} dimensions, and edge_order "
+            f"1 or 2, but got {len(spacings)} spacings and edge_order {edge_order}"
+        )
+    return tuple(_slopes(input, h, d, edge_order) for h, d in zip(spacings, dims, strict=True))
+
+
+def _slopes(y, spacing, dim, edge_order):
+    n = y.shape[dim]
+    if n <= edge_order:
+        raise RuntimeError(
+            "torch.gradient expected each dimension size to be at least edge_order+1"
+        )
+    if isinstance(spacing, Tensor) and spacing.ndim:
+        steps = diff(spacing)
+    else:
+        kind = y.dtype if y.dtype.category >= dtypes.FLOATING else dtypes.get_default_dtype()
+        steps = functions["ones"](n - 1, dtype=kind) * spacing
+    steps = _along(steps, dim, y)
+    pieces = diff(y, dim=dim) / steps
+    left, right = _neighbours(pieces, dim)
+    h, k = _neighbours(steps, 0)
+    first, last = pieces.narrow(dim, 0, 1), pieces.narrow(dim, n - 2, 1)
+    if edge_order == 2:  # along the parabola through three points
+        bend = (right - left) / (h + k)
+        first = first - (bend * h).narrow(dim, 0, 1)
+        last = last + (bend * k).narrow(dim, n - 3, 1)
+    return functions["cat"]([first, (left * k + right * h) / (h + k), last], dim)

@@ -1,0 +1,326 @@
+"""gather, which takes elements along one dimension, and scatter, which puts them there.
+
+All of these are one thing in flat memory: `_numbers` says which elements an index means, NumPy's
+take fetches them, and put, or ufunc.at where one may be named twice, changes them. The index_...
+functions are scatter with a vector of indices; take and put are gather and scatter in a vector.
+PyTorch: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..tensor import wrap
+from .declare import composite, op
+from .dims import axis
+from .errors import require
+from .index import index_put
+from .op import zeros
+
+
+def _numbers(name: str, index, dim: int, shape):
+    """For dim 1: the numbers, in flat memory, of the elements (i, index[i, j, k], k).
+
+    Raises RuntimeError unless `index` suits: unlike in x[index], nothing is counted from the end.
+    """
+    ndim, dim = len(shape), axis(dim, len(shape))
+    if not index.size:
+        return index.astype(np.int64)
+    require(index.dtype in (np.int64, np.int32), "{}(): Expected dtype int32/int64 for index", name)
+    require(
+        max(index.ndim, 1) == max(ndim, 1),
+        "{}(): Index tensor must have the same number of dimensions as input tensor: {} and {}",
+        *(name, index.ndim, ndim),
+    )
+    extent = shape[dim] if ndim else 1
+    # Seen as unsigned numbers the negative ones are too large as well.
+    if index.view(f"u{index.itemsize}").max() >= extent:
+        wrong = index[(index < 0) | (index >= extent)].flat[0]
+        raise RuntimeError(
+            f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {extent}"
+        )
+    if index.ndim < 2:
+        return index
+    numbers, step = 0, 1
+    for d in reversed(range(ndim)):
+        places = index
+        if d != dim:
+            places = np.arange(index.shape[d]).reshape(-1, *(1,) * (ndim - 1 - d))
+            require(
+                index.shape[d] <= shape[d],
+                "{}(): Size does not match at dimension {}: expected index {} to be no larger than "
+                "{} apart from dimension {}",
+                *(name, d, list(index.shape), list(shape), dim),
+            )
+        numbers = numbers + np.multiply(places, step, dtype=np.int64)
+        step *= shape[d]
+    return numbers
+
+
+def _part(name: str, input, index, src):
+    """The elements of `src` that `index` has places for; a number stands for all of them."""
+    if not np.ndim(src):
+        return np.asarray(src).astype(input.dtype)
+    require(src.dtype == input.dtype, "{}(): Expected self.dtype to be equal to src.dtype", name)
+    fits = src.ndim == index.ndim and all(n <= m for n, m in zip(index.shape, src.shape))  # noqa: B905
+    require(
+        fits or not index.size,
+        "{}(): Expected index {} to have as many dimensions as src {} and be no larger",
+        *(name, list(index.shape), list(src.shape)),
+    )
+    return src[tuple([slice(n) for n in index.shape])]
+
+
+@op
+def gather(input, dim, index, *, sparse_grad=False):
+    """out[i][j] = input[index[i][j]][j] for dim 0; out has the shape of `index`.
+
+    Mirrors torch.gather.
+    """
+    return np.take(input, _numbers("gather", index, dim, input.shape))
+
+
+gather.derivatives(
+    input=lambda grad, input_shape, dim, index: scatter_add(
+        zeros(input_shape, grad), dim, index, grad
+    )
+)
+
+
+@op(function=False, method=False, node="Scatter")
+def _scatter(input, dim, index, src):
+    out = np.array(input, order="C")
+    np.put(out, _numbers("scatter", index, dim, input.shape), _part("scatter", input, index, src))
+    return out
+
+
+def _scatter_by_src(grad, dim, index, src_shape):
+    if not src_shape:  # a number, at all of these places
+        return np.sum(grad - _scatter(grad, dim, index, 0))
+    taken = gather(grad, dim, index)
+    if taken.shape == tuple(src_shape):
+        return taken
+    return index_put(zeros(src_shape, grad), tuple([slice(n) for n in index.shape]), taken)
+
+
+_scatter.derivatives(
+    input=lambda grad, dim, index: _scatter(grad, dim, index, 0), src=_scatter_by_src
+)
+
+
+@composite(inplace=True, out=True)
+def scatter(input, dim, index, src=None, *, value=None, reduce=None):
+    """`input` with src[i][j] at [index[i][j]][j], for dim 0; `src` may be a number, called value.
+
+    `reduce`: "add" or "multiply" to what is there. Mirrors torch.scatter.
+    """
+    src = value if src is None else src
+    if reduce is None:
+        return _scatter(input, dim, index, src)
+    reduce = {"add": "sum", "multiply": "prod"}.get(reduce)
+    require(reduce, "reduce argument must be either add or multiply.")
+    return scatter_reduce(input, dim, index, src, reduce)
+
+
+@op(inplace=True)
+def scatter_add(input, dim, index, src):
+    """`input` with src[i][j] added at [index[i][j]][j], for dim 0. Mirrors torch.scatter_add."""
+    return _reduced("scatter_add", input, dim, index, src, "sum", True)
+
+
+scatter_add.derivatives(input=lambda grad: grad, src=_scatter_by_src)
+
+_UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply}
+_UFUNCS |= {"amax": np.maximum, "amin": np.minimum}
+
+
+def _reduced(name, input, dim, index, src, reduce, include_self):
+    require(reduce in _UFUNCS, "reduce argument must be one of {}, got {}", [*_UFUNCS], reduce)
+    out = np.array(input, order="C")
+    flat, numbers = out.reshape(-1), _numbers(name, index, dim, input.shape)
+    src = _part(name, input, index, src)
+    if not include_self:  # begin with what leaves the result to the others
+        flat[numbers] = {"sum": 0, "mean": 0, "prod": 1}.get(reduce, src)
+    if np.ndim(src):
+        numbers, src = numbers.reshape(-1), src.reshape(-1)  # ufunc.at is quick for vectors alone
+    _UFUNCS[reduce].at(flat, numbers, src)
+    if reduce == "mean":
+        counts = np.full(input.shape, int(include_self))
+        np.add.at(counts.reshape(-1), numbers, 1)
+        divide = np.floor_divide if input.dtype.kind in "iu" else np.true_divide
+        out = divide(out, np.maximum(counts, 1).astype(out.dtype))
+    return out
+
+
+@op(inplace=True)
+def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
+    """At each place the sum, prod, mean, amax or amin of all of `src` that `index` sends there.
+
+    `include_self`: and of what `input` has there. Mirrors torch.scatter_reduce.
+    """
+    return _reduced("scatter_reduce", input, dim, index, src, reduce, include_self)
+
+
+@scatter_reduce.joint_derivative("input", "src")
+def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, include_self, out):
+    shape = getattr(src, "shape", ())
+    src = src[tuple([slice(n) for n in index.shape])] if shape else src
+
+    def at(value):
+        return gather(value, dim, index)
+
+    def own(value):  # 0 where the input's elements do not count
+        return value if include_self else _scatter(value, dim, index, 0)
+
+    if reduce == "prod":  # the gradient of each is the product of the others
+        zero = src == 0
+        count = scatter_add(np.zeros(input.shape, int), dim, index, zero + 0)
+        only = np.logical_and(zero, at(count) == 1)  # dividing by it will not do
+        rest = np.where(only, 1, src)
+        others = scatter_reduce(input, dim, index, rest, "prod", include_self=include_self)
+        to_src = np.where(only, at(grad * others), at(grad * out) / np.where(zero, 1, src))
+        to_input = own(grad * scatter_reduce(np.ones_like(input), dim, index, src, "prod"))
+    else:
+        mine, theirs = np.ones(input.shape, int), np.ones(index.shape, int)
+        if reduce in ("amax", "amin"):  # shared by all that are the extreme
+            mine, theirs = (input == out) + 0, (src == at(out)) + 0
+        if reduce != "sum":
+            grad = grad / scatter_add(own(mine), dim, index, theirs)
+        to_input, to_src = own(grad * mine), at(grad) * theirs
+    if to_src.shape != tuple(shape):
+        whole = zeros(shape, to_src)
+        to_src = index_put(whole, tuple([slice(n) for n in index.shape]), to_src)
+    return [to_input, to_src]
+
+
+# A vector of indices along one dimension
+
+
+@op
+def index_select(input, dim, index):
+    """The slices of `input` along `dim` that `index`, a vector, names. Mirrors torch.index_select.
+
+    Raises IndexError for one that is not there.
+    """
+    require(index.ndim < 2, "index_select(): Index is supposed to be a vector", error=IndexError)
+    require(index.dtype in (np.int64, np.int32), "index_select(): Expected dtype int32 or int64")
+    dim, index = axis(dim, input.ndim), np.atleast_1d(index)
+    extent = input.shape[dim] if input.ndim else 1
+    require(
+        not index.size or 0 <= index.min() <= index.max() < extent,
+        "index out of range in self: dimension {} has size {}",
+        *(dim, extent),
+        error=IndexError,
+    )
+    return np.take(input, index, axis=dim) if input.ndim else np.array(input)
+
+
+index_select.derivatives(
+    input=lambda grad, input_shape, dim, index: index_add(
+        zeros(input_shape, grad), dim, index, grad
+    )
+)
+
+
+def _beside(name: str, input, dim: int, index, shape):
+    """The vector `index` in the form that scatter wants for a `src` of `shape`."""
+    require(index.ndim < 2, "{}(): Index is supposed to be a vector", name, error=IndexError)
+    dim, count = axis(dim, len(shape)), math.prod(index.shape)
+    require(
+        count == (shape[dim] if shape else 1),
+        "{}(): Number of indices ({}) should be equal to source.size({}) of {}",
+        *(name, count, dim, list(shape)),
+        error=IndexError,
+    )
+    rests = [(*s[:dim], *s[dim + 1 :]) for s in (input.shape, shape)]
+    require(rests[0] == rests[1], "{}(): source must have the slices of self, {}: {}", name, *rests)
+    alone = tuple([-1 if d == dim else 1 for d in range(len(shape))])
+    return np.broadcast_to(np.reshape(index, alone), tuple(shape))
+
+
+@composite(inplace=True, out=True)
+def index_add(input, dim, index, source, *, alpha=1):
+    """`input` with alpha * source added to the slices that `index` names. Mirrors torch.index_add.
+
+    Raises IndexError where `index` is no vector, or does not fit `source`.
+    """
+    source = source if alpha == 1 else source * alpha
+    return scatter_add(input, dim, _beside("index_add", input, dim, index, source.shape), source)
+
+
+@composite(inplace=True, out=True)
+def index_copy(input, dim, index, source):
+    """`input` with the slices that `index` names replaced by `source`. Mirrors torch.index_copy."""
+    return _scatter(input, dim, _beside("index_copy", input, dim, index, source.shape), source)
+
+
+@composite(inplace=True, out=True)
+def index_fill(input, dim, index, value):
+    """`input` with `value`, a number or 0-d tensor, in the slices that `index` names.
+
+    Mirrors torch.index_fill.
+    """
+    require(not getattr(value, "ndim", 0), "index_fill_ only supports a 0-dimensional value tensor")
+    shape, dim = list(input.shape), axis(dim, input.ndim)
+    index = wrap(index.array % max(shape[dim], 1)) if shape else index * 0
+    shape[dim : dim + 1] = [index.numel()] * (input.ndim > 0)
+    return _scatter(input, dim, _beside("index_fill", input, dim, index, shape), value)
+
+
+@composite(inplace=True, out=True)
+def index_reduce(input, dim, index, source, reduce, *, include_self=True):
+    """`scatter_reduce` of the slices of `source` ("prod", "mean", "amax" or "amin").
+
+    Mirrors torch.index_reduce.
+    """
+    index = _beside("index_reduce", input, dim, index, source.shape)
+    return scatter_reduce(input, dim, index, source, reduce, include_self=include_self)
+
+
+# By number, as if the tensor were a vector
+
+
+def _flat(name: str, index, size: int):
+    """`index`, which may count from the end, as a vector of numbers of elements."""
+    array = index.array.reshape(-1)
+    require(array.dtype == np.int64, "{}(): Expected a long tensor for index", name)
+    fits = not array.size or -size <= array.min() <= array.max() < size
+    require(fits, "{}(): index out of range for {} elements", name, size, error=IndexError)
+    return wrap(array % max(size, 1))
+
+
+@composite(out=True)
+def take(input, index):
+    """Elements by their number, as if `input` were a vector. Mirrors torch.take."""
+    numbers = _flat("take", index, input.numel())
+    return gather(input.reshape(-1), 0, numbers).reshape(index.shape)
+
+
+@composite(inplace=True)
+def put(input, index, source, accumulate=False):
+    """`input` with `source` at the elements of these numbers (`accumulate`: added).
+
+    Mirrors torch.put.
+    """
+    require(source.numel() == index.numel(), "put_(): expected as many sources as indices")
+    numbers = _flat("put_", index, input.numel())
+    change = scatter_add if accumulate else _scatter
+    return change(input.reshape(-1), 0, numbers, source.reshape(-1)).reshape(input.shape)
+
+
+@composite(numpy=np.take_along_axis, out=True)
+def take_along_dim(input, indices, dim=None):
+    """Elements at `indices` along `dim`, both broadcast otherwise. Mirrors torch.take_along_dim."""
+    require(indices.array.dtype == np.int64, "take_along_dim(): dtype of indices should be Long")
+    if dim is None:
+        input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
+    same = input.ndim == indices.ndim
+    require(same, "take_along_dim(): input and indices should have the same number of dimensions")
+    dim = axis(dim, input.ndim)
+    indices = wrap(np.where(indices.array < 0, indices.array + input.shape[dim], indices.array))
+    shapes = [(*t.shape[:dim], 1, *t.shape[dim + 1 :]) for t in (input, indices)]
+    whole, index = list(np.broadcast_shapes(*shapes)), list(np.broadcast_shapes(*shapes))
+    whole[dim], index[dim] = input.shape[dim], indices.shape[dim]
+    return gather(input.expand(whole), dim, indices.expand(index))

@@ -1,0 +1,206 @@
+"""Views of a tensor's memory by sizes and steps, and changes of a view as operations of their own.
+
+PyTorch: aten/src/ATen/native/TensorShape.cpp, as_strided_backward in FunctionsManual.cpp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..tensor import wrap
+from .declare import composite, view_op
+from .diagonal import diagonal
+from .dims import axis, sizes
+from .errors import require
+from .index import put_back
+from .inplace import overwrite
+from .pieces import select
+from .shape import in_place
+from .views import owner, strided
+
+
+@view_op
+def unfold(input, dimension, size, step):
+    """Windows of `size` elements of `dimension`, `step` apart, in a new last dimension: a view.
+
+    Mirrors torch.Tensor.unfold.
+    """
+    dim = axis(dimension, input.ndim)
+    extent = input.shape[dim] if input.ndim else 1
+    fits = size <= extent
+    require(fits, "maximum size for tensor at dimension {} is {} but size is {}", dim, extent, size)
+    require(step > 0, "step is {} but must be > 0", step)
+    shape, strides = [*input.shape, size], [*input.strides, input.itemsize]
+    if input.ndim:
+        shape[dim], strides[dim] = (extent - size) // step + 1, input.strides[dim] * step
+        strides[-1] = input.strides[dim]
+    return strided(input, shape, strides)
+
+
+unfold.derivatives(
+    input=lambda grad, input_shape, dimension, size, step: put_back(
+        grad, input_shape, unfold.op, (dimension, size, step), size > step
+    )
+)
+
+
+@view_op(function=False, method=False, node="AsStrided")
+def _as_strided(input, size, stride, offset, layout):
+    whole = owner(input)
+    steps = [n * input.itemsize for n in stride]
+    start = offset * input.itemsize - (input.ctypes.data - whole.ctypes.data)
+    return strided(input, size, steps, start)
+
+
+def _as_strided_by_input(grad, size, stride, offset, layout):
+    """Through the memory, of which input and result are two views."""
+    extent, *of_input = layout
+    plain = (extent, (extent,), (1,), 0)
+    memory = put_back(grad, (extent,), _as_strided.op, (size, stride, offset, plain), True)
+    return _as_strided(memory, *of_input, plain)
+
+
+_as_strided.derivatives(input=_as_strided_by_input)
+
+
+@composite
+def as_strided(input, size, stride, storage_offset=None):
+    """The tensor's memory from element `storage_offset` on (default: where the tensor begins), of
+    shape `size` with `stride` elements from one to the next: a view.
+
+    Raises RuntimeError where that leads out of the memory. Mirrors torch.as_strided.
+    """
+    size, stride = tuple(size), tuple(stride)
+    start = input.storage_offset()
+    offset = start if storage_offset is None else storage_offset
+    require(min(stride, default=0) >= 0, "as_strided: Negative strides are not supported")
+    require(len(size) == len(stride), "mismatch in length of strides and shape")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    extent = owner(input.array).size
+    require(
+        offset >= 0 and (last < extent or 0 in size),
+        "setStorage: sizes {}, strides {}, storage offset {} are out of bounds for storage of {}",
+        *(list(size), list(stride), offset, extent),
+    )
+    layout = (extent, tuple(input.shape), input.stride(), start)
+    return _as_strided(input, size, stride, offset, layout)
+
+
+in_place("as_strided")
+
+# As the views above, and those of pieces.py and diagonal.py, but what is changed is a copy
+
+
+def _scattering(name: str, view) -> None:
+    """`name`(input, src, ...): a copy of `input` in which view(input, ...) is `src`."""
+
+    def scattered(input, src, *args, **kwargs):
+        place = view(input.detach(), *args, **kwargs)
+        fits = place.shape == src.shape
+        require(fits, "expected src of the size of the slice, {}: {}", place.shape, src.shape)
+        return overwrite(input, src.to(input.dtype), place._view[1])
+
+    scattered.__name__ = scattered.__qualname__ = name
+    scattered.__doc__ = (
+        f"A copy of `input` in which that view of it is `src`. Mirrors torch.{name}."
+    )
+    composite(scattered, out=True)
+
+
+def _slice(input, dim=0, start=None, end=None, step=1):
+    return input[(slice(None),) * axis(dim, input.ndim) + (slice(start, end, step),)]
+
+
+_scattering("diagonal_scatter", diagonal)
+_scattering("select_scatter", select)
+_scattering("slice_scatter", _slice)
+
+
+# The memory itself
+
+
+class UntypedStorage:
+    """The memory that a tensor and its views share, as bytes. Mirrors torch.UntypedStorage.
+
+    To look at, not to compute with: which memory it is, and how large.
+    """
+
+    def __init__(self, array):
+        self.array = owner(array)
+
+    def data_ptr(self) -> int:
+        return self.array.ctypes.data
+
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    size = __len__ = nbytes
+
+    @property
+    def device(self):
+        return wrap(self.array).device
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, UntypedStorage) and self.array is other.array
+
+    __hash__ = object.__hash__
+
+
+@composite(function=False, aliases=("storage",))
+def untyped_storage(self):
+    """The memory behind the tensor. Mirrors torch.Tensor.untyped_storage."""
+    return UntypedStorage(self.array)
+
+
+@composite(function=False)
+def storage_offset(self) -> int:
+    """Elements of the memory that come before the first of the tensor's."""
+    array = self.array
+    return (array.ctypes.data - owner(array).ctypes.data) // array.itemsize
+
+
+@composite(method=False)
+def is_storage(obj) -> bool:
+    """Whether `obj` is the memory of a tensor. Mirrors torch.is_storage."""
+    return isinstance(obj, UntypedStorage)
+
+
+@composite(function=False)
+def is_set_to(self, tensor) -> bool:
+    """Whether both are the same memory in the same form. Mirrors torch.Tensor.is_set_to."""
+    a, b = self.array, tensor.array
+    same = owner(a) is owner(b) and a.ctypes.data == b.ctypes.data
+    return same and a.shape == b.shape and a.strides == b.strides
+
+
+@composite(function=False)
+def set_(self, source):
+    """Make this tensor look at the memory of `source`. Mirrors torch.Tensor.set_."""
+    require(source.dtype is self.dtype, "Could not set tensor to one of another dtype")
+    self.array, self._storage = source.array, source._storage
+    return self
+
+
+@composite(function=False)
+def resize_(self, *size, memory_format=None):
+    """Give the tensor the shape `size` in place: of the same memory if that is large enough.
+
+    What lies behind the old elements is undefined. Mirrors torch.Tensor.resize_.
+    """
+    require(not self._requires_grad, "cannot resize variables that require grad")
+    shape, array = sizes(size), self.array
+    if shape == array.shape:
+        return self
+    steps = np.empty(shape, array.dtype).strides
+    try:
+        self.array = strided(array, shape, steps)
+    except (ValueError, TypeError):  # the memory ends before
+        self.array = np.zeros(shape, array.dtype)
+        self.array.reshape(-1)[: array.size] = array.reshape(-1)[: self.array.size]
+    return self
+
+
+@composite
+def resize_as_(self, other, memory_format=None):
+    """`resize_` to the shape of `other`. Mirrors torch.Tensor.resize_as_."""
+    return resize_(self, other.shape)
