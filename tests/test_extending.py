@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending-ops.md").read_text()
-CODE, SESSION = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+CODE, SESSION = (re.search(rf"```{kind}\n(.*?)```", PAGE, re.S)[1] for kind in ("python", "pycon"))
 
 
 @pytest.fixture

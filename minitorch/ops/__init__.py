@@ -40,6 +40,7 @@ from . import (  # importing a family registers its operations
     sorting,
     special,
     statistics,
+    storage,
     strided,
     ufuncs,
 )

@@ -165,9 +165,7 @@ def _hardsigmoid(input):
     return np.clip(input + 3, 0, 6) / 6
 
 
-_hardsigmoid.derivatives(
-    input=lambda grad, input: np.where((input > -3) & (input < 3), grad / 6, 0.0)
-)
+_hardsigmoid.derivatives(input=lambda grad, input: grad * ((input > -3) & (input < 3)) / 6)
 
 
 @activation
@@ -177,7 +175,7 @@ def _hardswish(input):
 
 _hardswish.derivatives(
     input=lambda grad, input: (
-        grad * np.where(input < -3, 0.0, np.where(input <= 3, input / 3 + 0.5, 1.0))
+        grad * ((input > 3) + (np.absolute(input) <= 3) * (np.clip(input, -3, 3) / 3 + 0.5))
     )
 )
 
@@ -189,9 +187,7 @@ def _hardtanh(input, min_val, max_val):
 
 
 _hardtanh.derivatives(
-    input=lambda grad, input, min_val, max_val: np.where(
-        (input > min_val) & (input < max_val), grad, 0.0
-    )
+    input=lambda grad, input, min_val, max_val: grad * ((input > min_val) & (input < max_val))
 )
 
 
@@ -200,7 +196,7 @@ def _threshold(input, threshold, value):
     return np.where(input <= threshold, input.dtype.type(value), input)
 
 
-_threshold.derivatives(input=lambda grad, input, threshold: np.where(input <= threshold, 0.0, grad))
+_threshold.derivatives(input=lambda grad, input, threshold: grad * (input > threshold))
 
 
 @activation(method=True)
@@ -218,6 +214,4 @@ def softshrink(input, lambd=0.5):
 
 
 for shrinking in (hardshrink, softshrink):
-    shrinking.derivatives(
-        input=lambda grad, input, lambd: np.where(np.absolute(input) <= lambd, 0.0, grad)
-    )
+    shrinking.derivatives(input=lambda grad, input, lambd: grad * (np.absolute(input) > lambd))

@@ -88,7 +88,7 @@ def elementwise(
         )
     made = Op(forward, floating=floating)
     made.promoted = list(promoted) or made.promoted
-    made.kinds, made.widened = {"bifc".index(kind) for kind in kinds}, widened
+    made.kinds = {"bifc".index(kind) for kind in kinds}
     made.numbers = made.parameters if numbers is None else numbers
     made.check = check if numbers is None else errors.only_tensors(made, check)
     accepted = made.kinds - {dtypes.BOOL, dtypes.INTEGER} if floating else made.kinds

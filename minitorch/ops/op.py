@@ -74,11 +74,11 @@ class Op:
         self.formulas: list[Callable] = []
         self.joint: Callable | None = None
         self.composition: Callable | None = None
-        # Of elementwise ops, see `elementwise` in declare.py. `codes`: NumPy's of the types that the
-        # short cuts take.
+        # Of elementwise ops: see `elementwise` in declare.py. `codes`: NumPy's codes of the types
+        # for the short cuts; `exact`: numbers beside half precision are not rounded to it first.
         self.codes = ""
         self.kinds: set[int] = set()
-        self.widened = self.exact = False
+        self.exact = False
         self.numbers: Collection[str] = self.parameters
         self.check: Callable | None = None
         self.call: Callable = self

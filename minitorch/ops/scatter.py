@@ -16,7 +16,7 @@ from ..tensor import wrap
 from .declare import composite, op
 from .dims import axis
 from .errors import require
-from .index import index_put
+from .index import index_put, unindex
 from .op import zeros
 
 
@@ -26,17 +26,18 @@ def _numbers(name: str, index, dim: int, shape):
     Raises RuntimeError unless `index` suits: unlike in x[index], nothing is counted from the end.
     """
     ndim, dim = len(shape), axis(dim, len(shape))
+    wide = index.dtype.kind == "i" and index.itemsize > 2
+    require(wide or not index.size, "{}(): Expected dtype int32/int64 for index", name)
+    index = index.astype(np.int64, copy=False)
     if not index.size:
-        return index.astype(np.int64)
-    require(index.dtype in (np.int64, np.int32), "{}(): Expected dtype int32/int64 for index", name)
+        return index
     require(
         max(index.ndim, 1) == max(ndim, 1),
         "{}(): Index tensor must have the same number of dimensions as input tensor: {} and {}",
         *(name, index.ndim, ndim),
     )
     extent = shape[dim] if ndim else 1
-    # Seen as unsigned numbers the negative ones are too large as well.
-    if index.view(f"u{index.itemsize}").max() >= extent:
+    if index.view(np.uint64).max() >= extent:  # the negative ones are too large as well
         wrong = index[(index < 0) | (index >= extent)].flat[0]
         raise RuntimeError(
             f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {extent}"
@@ -52,9 +53,9 @@ def _numbers(name: str, index, dim: int, shape):
                 index.shape[d] <= shape[d],
                 "{}(): Size does not match at dimension {}: expected index {} to be no larger than "
                 "{} apart from dimension {}",
-                *(name, d, list(index.shape), list(shape), dim),
+                *(name, d, index.shape, shape, dim),
             )
-        numbers = numbers + np.multiply(places, step, dtype=np.int64)
+        numbers = numbers + (places if step == 1 else places * step)
         step *= shape[d]
     return numbers
 
@@ -64,6 +65,8 @@ def _part(name: str, input, index, src):
     if not np.ndim(src):
         return np.asarray(src).astype(input.dtype)
     require(src.dtype == input.dtype, "{}(): Expected self.dtype to be equal to src.dtype", name)
+    if src.shape == index.shape:
+        return src
     fits = src.ndim == index.ndim and all(n <= m for n, m in zip(index.shape, src.shape))  # noqa: B905
     require(
         fits or not index.size,
@@ -205,7 +208,8 @@ def index_select(input, dim, index):
     Raises IndexError for one that is not there.
     """
     require(index.ndim < 2, "index_select(): Index is supposed to be a vector", error=IndexError)
-    require(index.dtype in (np.int64, np.int32), "index_select(): Expected dtype int32 or int64")
+    wide = index.dtype.kind == "i" and index.itemsize > 2
+    require(wide, "index_select(): Expected dtype int32 or int64 for index")
     dim, index = axis(dim, input.ndim), np.atleast_1d(index)
     extent = input.shape[dim] if input.ndim else 1
     require(
@@ -217,11 +221,13 @@ def index_select(input, dim, index):
     return np.take(input, index, axis=dim) if input.ndim else np.array(input)
 
 
-index_select.derivatives(
-    input=lambda grad, input_shape, dim, index: index_add(
-        zeros(input_shape, grad), dim, index, grad
-    )
-)
+def _index_select_by_input(grad, input_shape, dim, index):
+    shape = tuple(input_shape) or (1,)
+    place = (slice(None),) * axis(dim, len(shape)) + (np.reshape(index, -1),)
+    return np.reshape(unindex(grad, place, shape), input_shape)
+
+
+index_select.derivatives(input=_index_select_by_input)
 
 
 def _beside(name: str, input, dim: int, index, shape):

@@ -339,6 +339,8 @@ def in_place(name: str) -> None:
             self._view = (self._view[0], (*self._view[1], view._view[1][-1]), self._view[2])
         self.array, self._node = view.array, view._node
         self._storage.version += 1
+        if self._retains_grad is not None and tracked:
+            self.retain_grad()
         return self
 
     call.__name__ = call.__qualname__ = name + "_"

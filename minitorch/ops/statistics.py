@@ -25,7 +25,8 @@ def _median_of_all(input, skip_nan):
     there = flat.size - np.count_nonzero(np.isnan(flat))
     if there == 0 or (there < flat.size and not skip_nan):
         return np.asarray(np.nan).astype(input.dtype)
-    return np.partition(flat, (there - 1) // 2)[(there - 1) // 2].astype(input.dtype)
+    middle = (there - 1) // 2
+    return np.partition(flat, middle)[middle].astype(input.dtype)
 
 
 _median_of_all.derivatives(input=lambda grad, input, out: evenly(grad, input, out, None, False))

@@ -146,16 +146,14 @@ def spread(items, limit: int | None):
 
 
 def samples_of(op: OpInfo, dtype: str, requires_grad: bool):
-    torch_dtype = getattr(torch, dtype)
-    yield from seeded(
-        lambda: op.sample_inputs("cpu", torch_dtype, requires_grad=requires_grad, set_seed=False)
-    )
+    return seeded(partial(op.sample_inputs_func, op, "cpu", getattr(torch, dtype), requires_grad))
 
 
 def seeded(make):
     """The items that `make` gives, each made with the same state of the random numbers.
 
-    PyTorch would do that as well, but takes a millisecond to seed all kinds of devices.
+    `OpInfo.sample_inputs` does that as well, but takes a millisecond to seed all kinds of devices,
+    and far longer to look through the stack for the test that it is called from.
     """
 
     def seed() -> None:
@@ -186,11 +184,11 @@ def time_limit(seconds: float = SAMPLE_SECONDS):
         raise TimeoutError(f"took longer than {seconds} s")
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)  # pytest-timeout has one as well
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, previous)
 
 
@@ -302,7 +300,7 @@ def overrides(op: OpInfo, dtype: str) -> tuple[float, float]:
 def _check_errors(tally: Tally, op: OpInfo, limit: int | None) -> None:
     if op.error_inputs_func is None:
         return
-    for item in spread(seeded(lambda: op.error_inputs("cpu", set_seed=False)), limit):
+    for item in spread(seeded(partial(op.error_inputs_func, op, "cpu")), limit):
         sample = item.sample_input
         if op.name[:2] == "__" and not is_tensor(sample.input):
             continue  # Tensor.__radd__(2, 3): nobody calls it so

@@ -25,6 +25,7 @@ each_row = pytest.mark.parametrize("row", ROWS, ids=repr)
 # has tests of its own (test_promotion.py).
 NOT_HERE = {"cuda", "unindex", "result_type"}
 MADE_ELSEWHERE = ("minitorch.ops.creation", "minitorch.ops.random", "minitorch.random")
+MADE_ELSEWHERE += ("minitorch.ops.storage",)  # test_views.py
 
 
 def both(row, form, dtype, **options):

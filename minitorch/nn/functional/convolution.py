@@ -7,6 +7,7 @@ PyTorch: aten/src/ATen/native/Convolution.cpp, Im2Col.cpp.
 
 from __future__ import annotations
 
+import functools
 from math import prod
 
 from ...ops.convolution import _fold, _unfold, convolution, convolution_input
@@ -23,65 +24,97 @@ def each(value, n: int, name: str) -> tuple[int, ...]:
     return values
 
 
-def _batched(name: str, input, weight, spatial: int):
-    """(`input` with a batch dimension, whether it had none)."""
-    if weight.ndim != spatial + 2:
-        raise RuntimeError(
-            f"Expected {spatial + 2}-dimensional weight for {name}, but got weight of size "
-            f"{list(weight.shape)}"
-        )
-    if input.ndim not in (spatial + 1, spatial + 2):
-        raise RuntimeError(
-            f"Expected {spatial + 1}D (unbatched) or {spatial + 2}D (batched) input to {name}, "
-            f"but got input of size: {list(input.shape)}"
-        )
-    return (input.unsqueeze(0), True) if input.ndim == spatial + 1 else (input, False)
+def hashable(*values) -> list:
+    """`values` with tuples for lists, so that they can be looked up."""
+    return [tuple(v) if isinstance(v, list) else v for v in values]
 
 
-def _check(input, weight, bias, channels: int, channels_out: int, groups: int, sizes) -> None:
+def _check_types(input, weight, bias) -> None:
+    kind = input.array.dtype
     for what, other in (("weight", weight), ("bias", bias)):
-        if other is not None and input.dtype is not other.dtype:
+        if other is not None and other.array.dtype != kind:
             raise RuntimeError(
                 f"Input type ({input.dtype}) and {what} type ({other.dtype}) should be the same"
             )
-    stride, padding, dilation = sizes
+
+
+@functools.lru_cache(maxsize=512)
+def _arranged(name, spatial, input, weight, bias, stride, padding, dilation, groups) -> tuple:
+    """(stride, padding, dilation) for each dimension; RuntimeError where they or the shapes do not
+    go together. `input`, `weight`, `bias` are shapes. (Once for each combination: for a small
+    convolution this would be most of the work.)
+    """
+    if len(weight) != spatial + 2:
+        raise RuntimeError(
+            f"Expected {spatial + 2}-dimensional weight for {name}, but got weight of size "
+            f"{list(weight)}"
+        )
+    if len(input) not in (spatial + 1, spatial + 2):
+        raise RuntimeError(
+            f"Expected {spatial + 1}D (unbatched) or {spatial + 2}D (batched) input to {name}, "
+            f"but got input of size: {list(input)}"
+        )
+    stride, dilation = each(stride, spatial, "stride"), each(dilation, spatial, "dilation")
+    if isinstance(padding, str):
+        padding = _padding_by_name(padding, weight[2:], stride, dilation)
+    else:
+        padding = each(padding, spatial, "padding")
+        if min(padding) < 0:
+            raise RuntimeError("negative padding is not supported")
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
     if min(stride) <= 0:
         raise RuntimeError("non-positive stride is not supported")
-    if min(padding) < 0:
-        raise RuntimeError("negative padding is not supported")
     if min(dilation) <= 0:
         raise RuntimeError("dilation should be greater than zero")
-    if weight.shape[0] % groups:
+    if weight[0] % groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size {list(weight.shape)} instead"
+            f"but got weight of size {list(weight)} instead"
         )
-    if input.shape[1] != channels:
+    transposed = name.startswith("conv_transpose")
+    channels = weight[0] if transposed else weight[1] * groups
+    if input[-spatial - 1] != channels:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(weight.shape)}, expected "
-            f"input{list(input.shape)} to have {channels} channels, but got "
-            f"{input.shape[1]} channels instead"
+            f"Given groups={groups}, weight of size {list(weight)}, expected input{list(input)} to "
+            f"have {channels} channels, but got {input[-spatial - 1]} channels instead"
         )
-    if bias is not None and tuple(bias.shape) != (channels_out,):
+    channels_out = weight[1] * groups if transposed else weight[0]
+    if bias not in (None, (channels_out,)):
         raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with "
-            f"{channels_out} elements, but got bias of size {list(bias.shape)} instead"
+            f"Given weight of size {list(weight)}, expected bias to be 1-dimensional with "
+            f"{channels_out} elements, but got bias of size {list(bias)} instead"
         )
+    return stride, padding, dilation
+
+
+def _padding_by_name(padding, kernel, stride, dilation) -> tuple:
+    """ "valid" or "same" as numbers; as pairs where "same" needs one more at the end."""
+    if padding == "valid":
+        return (0,) * len(kernel)
+    if padding != "same":
+        raise RuntimeError(f"Invalid padding string: '{padding}', should be 'same' or 'valid'")
+    if set(stride) != {1}:
+        raise RuntimeError("padding='same' is not supported for strided convolutions")
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if any(n % 2 for n in total):
+        return tuple((n // 2, n - n // 2) for n in total)
+    return tuple(n // 2 for n in total)
 
 
 def _conv(name: str, spatial: int):
     def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        input, unbatched = _batched(name, input, weight, spatial)
-        stride = each(stride, spatial, "stride")
-        dilation = each(dilation, spatial, "dilation")
-        if isinstance(padding, str):
-            input, padding = _same(input, weight, padding, stride, dilation)
-        padding = each(padding, spatial, "padding")
-        sizes = stride, padding, dilation
-        _check(input, weight, bias, weight.shape[1] * groups, weight.shape[0], groups, sizes)
-        out = convolution(input, weight, bias, *sizes, groups)
+        _check_types(input, weight, bias)
+        shapes = [None if t is None else t.array.shape for t in (input, weight, bias)]
+        options = hashable(stride, padding, dilation)
+        stride, padding, dilation = _arranged(name, spatial, *shapes, *options, groups)
+        if type(padding[0]) is tuple:  # which the kernel cannot express
+            input = pad(input, [width for pair in reversed(padding) for width in pair])
+            padding = (0,) * spatial
+        unbatched = len(shapes[0]) == spatial + 1
+        if unbatched:
+            input = input.unsqueeze(0)
+        out = convolution(input, weight, bias, stride, padding, dilation, groups)
         return out.squeeze(0) if unbatched else out
 
     conv.__name__ = conv.__qualname__ = name
@@ -93,21 +126,6 @@ def _conv(name: str, spatial: int):
     return composite(conv, method=False)
 
 
-def _same(input, weight, padding, stride, dilation):
-    """Padding given by name, as (perhaps padded input, padding)."""
-    if padding == "valid":
-        return input, 0
-    if padding != "same":
-        raise RuntimeError(f"Invalid padding string: '{padding}', should be 'same' or 'valid'")
-    if set(stride) != {1}:
-        raise RuntimeError("padding='same' is not supported for strided convolutions")
-    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if any(n % 2 for n in total):  # one more at the end, which the kernel cannot express
-        widths = [(0, n % 2) for n in reversed(total)]
-        input = pad(input, [w for pair in widths for w in pair])
-    return input, tuple(n // 2 for n in total)
-
-
 conv1d, conv2d, conv3d = (_conv(f"conv{n}d", n) for n in (1, 2, 3))
 
 
@@ -115,14 +133,16 @@ def _conv_transpose(name: str, spatial: int):
     def conv_transpose(
         input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
     ):
-        input, unbatched = _batched(name, input, weight, spatial)
-        stride = each(stride, spatial, "stride")
-        padding = each(padding, spatial, "padding")
-        dilation = each(dilation, spatial, "dilation")
+        _check_types(input, weight, bias)
+        shapes = [None if t is None else t.array.shape for t in (input, weight, bias)]
+        options = hashable(stride, padding, dilation)
+        sizes = _arranged(name, spatial, *shapes, *options, groups)
+        stride, padding, dilation = sizes
         extra = each(output_padding, spatial, "output_padding")
         channels_out = weight.shape[1] * groups
-        sizes = stride, padding, dilation
-        _check(input, weight, bias, weight.shape[0], channels_out, groups, sizes)
+        unbatched = input.ndim == spatial + 1
+        if unbatched:
+            input = input.unsqueeze(0)
         if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
             raise RuntimeError(
                 "output padding must be smaller than either stride or dilation, but got "

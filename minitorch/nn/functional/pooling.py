@@ -6,6 +6,7 @@ AdaptiveAveragePooling.cpp, MaxUnpooling.cpp.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...ops.declare import composite
 from ...ops.index import index_put
 from ...ops.pool import _adaptive_max_pool, _avg_pool, _max_pool
 from ...tensor import wrap
-from .convolution import each
+from .convolution import each, hashable
 
 
 def _named(function, name: str, doc: str, top_level=False, out=False):
@@ -26,20 +27,20 @@ def _named(function, name: str, doc: str, top_level=False, out=False):
     return composite(function, method=False, function=top_level, out=out)
 
 
-def _batched(name: str, input, spatial: int):
-    """(`input` with a batch dimension, whether it had none)."""
-    if input.ndim not in (spatial + 1, spatial + 2) or 0 in input.shape[-spatial - 1 :]:
+def _check(name: str, shape: tuple, spatial: int) -> None:
+    if len(shape) not in (spatial + 1, spatial + 2) or 0 in shape[-spatial - 1 :]:
         raise RuntimeError(
             f"{name}: Expected {spatial + 1}D or {spatial + 2}D (batch mode) tensor with optional "
-            f"0 dim batch size for input, but got: {list(input.shape)}"
+            f"0 dim batch size for input, but got: {list(shape)}"
         )
-    return (input.unsqueeze(0), True) if input.ndim == spatial + 1 else (input, False)
 
 
-def _sizes(name: str, n: int, kernel_size, stride, padding, dilation=1) -> tuple:
+@functools.lru_cache(maxsize=512)
+def _arranged(name, n: int, shape, kernel_size, stride, padding, dilation=1) -> tuple:
+    """kernel_size, stride, padding, dilation for each of n dimensions, all checked."""
+    _check(name, shape, n)
     kernel = each(kernel_size, n, "kernel_size")
-    absent = stride is None or (not isinstance(stride, int) and len(stride) == 0)
-    stride = kernel if absent else each(stride, n, "stride")
+    stride = kernel if stride is None or stride == () else each(stride, n, "stride")
     padding, dilation = each(padding, n, "padding"), each(dilation, n, "dilation")
     for what, values in (("kernel size", kernel), ("stride", stride), ("dilation", dilation)):
         if min(values) <= 0:
@@ -64,9 +65,11 @@ def _max_pooling(n: int):
         ceil_mode=False,
         return_indices=False,
     ):
-        x, unbatched = _batched(f"max_pool{n}d", input, n)
-        sizes = _sizes(f"max_pool{n}d", n, kernel_size, stride, padding, dilation)
-        pooled = _max_pool(x, *sizes, ceil_mode)
+        shape = input.array.shape
+        options = hashable(kernel_size, stride, padding, dilation)
+        sizes = _arranged(f"max_pool{n}d", n, shape, *options)
+        unbatched = len(shape) == n + 1
+        pooled = _max_pool(input.unsqueeze(0) if unbatched else input, *sizes, ceil_mode)
         out, indices = [t.squeeze(0) for t in pooled] if unbatched else pooled
         return (out, indices) if return_indices else out
 
@@ -86,12 +89,14 @@ def _avg_pooling(n: int):
         count_include_pad=True,
         divisor_override=None,
     ):
-        x, unbatched = _batched(f"avg_pool{n}d", input, n)
-        kernel, stride, padding, _ = _sizes(f"avg_pool{n}d", n, kernel_size, stride, padding)
+        shape = input.array.shape
+        sizes = hashable(kernel_size, stride, padding)
+        kernel, stride, padding, _ = _arranged(f"avg_pool{n}d", n, shape, *sizes)
         if divisor_override == 0:
             raise RuntimeError("divisor must be not zero")
         options = (kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
-        out = _avg_pool(x, *options)
+        unbatched = len(shape) == n + 1
+        out = _avg_pool(input.unsqueeze(0) if unbatched else input, *options)
         return out.squeeze(0) if unbatched else out
 
     doc = f"""The mean of every window: (N, C, *) -> (N, C, *); N may be missing.
@@ -208,7 +213,8 @@ def _max_unpooling(n: int):
                 f"Expected shape of indices to be: {list(input.shape)} but got: "
                 f"{list(indices.shape)}"
             )
-        x, _ = _batched(name, input, n)
+        _check(name, input.shape, n)
+        x = input if input.ndim == n + 2 else input.unsqueeze(0)
         kernel = each(kernel_size, n, "kernel_size")
         stride = kernel if stride is None else each(stride, n, "stride")
         if min(stride) <= 0:
