@@ -42,21 +42,44 @@ globals().update({d.name: d for d in dtypes.ALL} | dtypes.ALIASES)
 
 from math import e, inf, nan, pi
 
-from . import cuda, distributed, fft, func, linalg, nn, optim, special, testing, utils, viz
-from .func import vmap
+from . import (
+    accelerator,
+    backends,
+    cuda,
+    distributed,
+    fft,
+    func,
+    linalg,
+    nn,
+    optim,
+    special,
+    testing,
+    utils,
+    version,
+    viz,
+)
 from .dlpack import from_dlpack
+from .func import vmap
 from .kernels import get_num_threads, set_num_threads
 from .legacy import TYPES as _TYPES
 from .legacy import get_default_device, set_default_device, set_default_tensor_type
 from .printing import set_printoptions
 from .serialization import load, save
+from .settings import (
+    are_deterministic_algorithms_enabled,
+    compile,
+    get_float32_matmul_precision,
+    set_float32_matmul_precision,
+    use_deterministic_algorithms,
+)
+from .version import __version__
 
 globals().update(_TYPES)
 globals().update(_functions)  # those of nn.functional that PyTorch has here as well are among them
 
-__version__ = "0.1.0"
 newaxis = None
-strided = contiguous_format = preserve_format = None  # layouts: there is one, and it is strided
+# Layouts: there is one, and it is strided.
+strided = contiguous_format = preserve_format = channels_last = channels_last_3d = None
 
 
 __getattr__ = _missing.getattr_for(__name__)

@@ -149,6 +149,9 @@ class Tensor:
     def data_ptr(self) -> int:
         return self.array.ctypes.data
 
+    # Kinds of tensors and devices that are not here.
+    is_sparse = is_quantized = is_nested = is_meta = is_mkldnn = is_mps = is_xpu = False
+
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
 

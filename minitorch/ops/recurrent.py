@@ -1,4 +1,4 @@
-"""One step of an LSTM and of a GRU, from the sums that its gates are made of.
+"""One step of an LSTM and of a GRU, from the sums that its gates are made of; a whole LSTM layer.
 
 As single operations: what a step computes is a dozen small operations, and a sequence has many
 steps. PyTorch: aten/src/ATen/native/RNN.cpp.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .declare import composite, op
+from .. import kernels
+from ..autograd.differentiate import grad as differentiate
+from ..autograd.grad_mode import enable_grad
+from ..tensor import Tensor
+from .declare import composite, functions, op
 from .nn import linear
 from .ufuncs import sigmoid
 
@@ -39,6 +43,37 @@ def _lstm_backward(grads, wanted, gates, c):
     do = np.zeros_like(o) if dh is None else dh * tanh_c * o * (1 - o)
     sums = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), do]
     return [np.concatenate(sums, -1), dc * f]
+
+
+@op(method=False, function=False, many=True, outputs=("hs", "cs", "gates"))
+def lstm_layer(sums, h, c, weight):
+    """(h, c, gates) of all steps, from the inputs' part of the sums (L, N, 4 H) and weight_hh."""
+    return kernels.lstm_forward(sums, h, c, weight)
+
+
+@lstm_layer.defined_by
+def _lstm_steps(sums, h, c, weight):
+    hs, cs = [], []
+    for step in sums.unbind(0):
+        h, c = lstm_step(step + linear(h, weight), c)
+        hs.append(h)
+        cs.append(c)
+    return functions["stack"](hs), functions["stack"](cs)
+
+
+@lstm_layer.joint_derivative("sums", "h", "c", "weight")
+def _lstm_layer_backward(grads, wanted, sums, h, c, weight, hs, cs, gates):
+    if not any(isinstance(g, Tensor) for g in grads):
+        return kernels.lstm_backward(grads[0], grads[1], h, c, weight, hs, cs, gates)
+    # Derivatives of derivatives: those of the steps, from aliases of the arguments. For there may be
+    # ways from one argument to another: h may come from a layer with the same weight.
+    with enable_grad():
+        arguments = [t.view_as(t) for t in (sums, h, c, weight)]
+        outs = _lstm_steps(*arguments)
+    inputs = [t for t, want in zip(arguments, wanted, strict=True) if want]
+    given = [np.zeros_like(o) if g is None else g for o, g in zip(outs, grads[:2], strict=True)]
+    found = iter(differentiate(outs, inputs, given, create_graph=True))
+    return [next(found) if want else None for want in wanted]
 
 
 @op(method=False, function=False)

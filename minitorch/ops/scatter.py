@@ -37,14 +37,16 @@ def _numbers(name: str, index, dim: int, shape):
         *(name, index.ndim, ndim),
     )
     extent = shape[dim] if ndim else 1
-    if index.view(np.uint64).max() >= extent:  # the negative ones are too large as well
+    if (
+        np.maximum.reduce(index.view(np.uint64), None) >= extent
+    ):  # the negative ones are too large as well
         wrong = index[(index < 0) | (index >= extent)].flat[0]
         raise RuntimeError(
             f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {extent}"
         )
     if index.ndim < 2:
         return index
-    numbers, step = 0, 1
+    numbers, step = None, 1
     for d in reversed(range(ndim)):
         places = index
         if d != dim:
@@ -55,7 +57,7 @@ def _numbers(name: str, index, dim: int, shape):
                 "{} apart from dimension {}",
                 *(name, d, index.shape, shape, dim),
             )
-        numbers = numbers + (places if step == 1 else places * step)
+        numbers = places if numbers is None else numbers + places * step
         step *= shape[d]
     return numbers
 
@@ -82,7 +84,7 @@ def gather(input, dim, index, *, sparse_grad=False):
 
     Mirrors torch.gather.
     """
-    return np.take(input, _numbers("gather", index, dim, input.shape))
+    return input.take(_numbers("gather", index, dim, input.shape))
 
 
 gather.derivatives(
@@ -135,7 +137,7 @@ def scatter_add(input, dim, index, src):
 
 scatter_add.derivatives(input=lambda grad: grad, src=_scatter_by_src)
 
-_UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply}
+_UFUNCS: dict[str, np.ufunc] = {"sum": np.add, "mean": np.add, "prod": np.multiply}
 _UFUNCS |= {"amax": np.maximum, "amin": np.minimum}
 
 

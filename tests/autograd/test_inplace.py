@@ -227,3 +227,113 @@ def test_versions_count(T):
     assert x._version == view._version == 4
     x.data.add_(1)
     assert x._version == 4
+
+
+def base_and_leaf(T):
+    x = T.arange(4.0).requires_grad_()
+    return x * 1, x
+
+
+def test_a_view_made_under_no_grad(T):
+    base, _ = base_and_leaf(T)
+    with T.no_grad():
+        base[1:].add_(1)  # both inside: not tracked
+        view = base[1:]
+    assert view._is_view() and view.requires_grad and view.is_leaf
+    with pytest.raises(RuntimeError, match="created in no_grad mode and is being modified inplace"):
+        view.add_(1)
+    base.mul_(2)
+    with pytest.raises(RuntimeError, match="no_grad mode and its base or another view of its base"):
+        view * 2
+
+
+def test_a_view_made_in_inference_mode(T):
+    base, _ = base_and_leaf(T)
+    with T.inference_mode():
+        view = base[1:]
+    with pytest.raises(RuntimeError, match="created in inference mode and is being modified"):
+        view.mul_(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "take"),
+    [
+        ("Split", lambda x: x.split(2)[0]),
+        ("Split", lambda x: x.chunk(2)[0]),
+        ("Unbind", lambda x: x.unbind()[0]),
+    ],
+)
+def test_one_of_several_views(T, name, take):
+    base, _ = base_and_leaf(T)
+    view = take(base)
+    message = f"Output 0 of {name}.* is a view and is being modified inplace.*multiple views"
+    with pytest.raises(RuntimeError, match=message):
+        view.mul_(2)
+    with pytest.raises(RuntimeError, match="is a view and is being modified.*multiple views"):
+        view[...].mul_(2)  # nor through a view of it
+    base.mul_(2)
+    with pytest.raises(
+        RuntimeError, match="its base or another view of its base has been modified"
+    ):
+        view + 1
+    with pytest.raises(
+        RuntimeError, match="its base or another view of its base has been modified"
+    ):
+        view.sum().backward()
+
+
+def test_parts_that_may_be_changed(T):
+    """tensor_split makes its views one by one."""
+    base, x = base_and_leaf(T)
+    base.tensor_split(2)[0].mul_(5)
+    base.sum().backward()
+    assert x.grad.tolist() == [5, 5, 1, 1]
+
+
+def test_memory_that_overlaps(T):
+    x = T.arange(6.0)
+    some = "some elements of the input tensor and the written-to tensor refer"
+    for change in (
+        lambda: x[1:].add_(x[:-1]),
+        lambda: x.__setitem__(slice(1, None), x[:-1]),
+        lambda: x.view(2, 3).copy_(x.view(3, 2).t()),
+        lambda: x[1:].copy_(x[:-1]),
+        lambda: x.add_(x[0]),
+        lambda: T.add(x[1:], 1, out=x[:-1]),
+    ):
+        with pytest.raises(RuntimeError, match=some):
+            change()
+    more = "more than one element of the written-to tensor refers"
+    wide = x[:1].expand(4)
+    for change in (lambda: wide.add_(1), lambda: wide.mul_(2), lambda: wide.__setitem__(..., 1.0)):
+        with pytest.raises(RuntimeError, match=more):
+            change()
+    assert x.tolist() == [0, 1, 2, 3, 4, 5]
+    x[::2].add_(x[1::2])  # side by side
+    x.mul_(x)
+    x.expand(2, 6)[0] = 1  # one element for each place
+    assert x.tolist() == [1] * 6
+
+
+def test_augmented_assignment_to_an_index(T):
+    base, x = base_and_leaf(T)
+    base[1:3] *= 3
+    base[[0, 3]] += 1
+    assert base.tolist() == [1, 3, 6, 4] and base._version == 3
+    base.sum().backward()
+    assert x.grad.tolist() == [1, 3, 3, 1]
+
+
+def test_views_cannot_be_detached_in_place(T):
+    base, _ = base_and_leaf(T)
+    with pytest.raises(RuntimeError, match="Can't detach views in-place"):
+        base[1:].detach_()
+
+
+def test_parameters_are_changed_freely_under_no_grad(T):
+    x = T.arange(4.0).requires_grad_()
+    with T.no_grad():
+        x.sub_(1).mul_(2)
+        x[0] = 5
+        x.view(2, 2)[1].zero_()
+    assert x.tolist() == [5, 0, 0, 0] and x.requires_grad and x.is_leaf and x._version == 4

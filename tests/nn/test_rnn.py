@@ -99,6 +99,22 @@ def test_cells(name, options, batch):
     compare(ours, theirs, run, leaves[:1])
 
 
+def test_second_derivatives_of_a_whole_lstm_layer():
+    """They go by the steps: the layer's own backward is a kernel."""
+    outcomes = []
+    ours, theirs = both("LSTM", {}, 2, 3)
+    data = torch.randn(4, 2, 2, dtype=torch.float64)
+    for T, layer in ((minitorch, ours), (torch, theirs)):
+        x = in_minitorch(data) if T is minitorch else data.clone()
+        x.requires_grad_()
+        out, (_, c) = layer(x, layer(x)[1])  # with a state that comes from the same weights
+        leaves = [x, *layer.parameters()]
+        first = T.autograd.grad((out * out).sum() + c.sum(), leaves, create_graph=True)
+        outcomes.append(T.autograd.grad(sum((g * g).sum() for g in first), leaves))
+    for got, expected in zip(*outcomes, strict=True):
+        assert_same(got, expected, rtol=1e-9)
+
+
 def test_dropout_between_layers():
     ours, theirs = both("LSTM", {"num_layers": 3, "dropout": 0.4}, 3, 5)
     x = torch.randn(6, 4, 3, dtype=torch.float64)

@@ -83,10 +83,10 @@ def main() -> None:
             continue
         tally = check(op, dtypes, 4 if options.fast else None, kinds)
         shown: dict = {}
-        for kind, _, text in tally.failures:
-            shown[kind] = shown.get(kind, 0) + 1
-            if shown[kind] <= options.show:
-                print("  " + text)
+        for failure in tally.failures:
+            shown[failure.kind] = shown.get(failure.kind, 0) + 1
+            if shown[failure.kind] <= options.show:
+                print(f"  {tally.name} {failure}")
         print(row(tally), flush=True)
         agreeing += tally.total()[0]
         total += tally.total()[1]

@@ -109,8 +109,9 @@ def _difference(got, expected, overrides, values, largest) -> str | None:
     wrong = np.argwhere(~np.asarray(same))
     where = tuple(int(i) for i in wrong[0])
     return (
-        f"{len(wrong)} of {a.size} elements differ, first at {list(where)}: got {a[where]!r}, "
-        f"expected {b[where]!r}\n      got      {short(got)}\n      expected {short(expected)}"
+        f"{len(wrong)} of {a.size} elements differ, first at {list(where)}: "
+        f"got {_number(a[where])}, expected {_number(b[where])}\n"
+        f"      got      {short(got)}\n      expected {short(expected)}"
     )
 
 

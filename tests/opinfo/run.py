@@ -11,7 +11,7 @@ import torch
 import minitorch
 
 from . import scope
-from .check import INFORMATION, KINDS, OP_SECONDS, Tally, check, every_op, samples_of
+from .check import INFORMATION, KINDS, OP_SECONDS, Failure, Tally, check, every_op, samples_of
 
 
 def one_thread() -> None:
@@ -32,8 +32,12 @@ def missing(op, why: str) -> Tally:
             count = sum(1 for _ in samples_of(op, dtype, False))
             tally.samples[dtype] = [0, count]
             tally.counts["forward", dtype] = [0, count]
-    tally.failures.append(("missing", "", why))
+    tally.failures.append(Failure("missing", "", why))
     return tally
+
+
+def is_missing(tally: Tally) -> bool:
+    return [failure.kind for failure in tally.failures] == ["missing"]
 
 
 def all_ops(names: list[str], jobs: int, progress=print) -> list[Tally]:
@@ -62,7 +66,7 @@ def known_lines(tallies: list[Tally]) -> list[str]:
     """What disagrees now, for known.tsv: op, kind, dtype, how many samples."""
     lines = []
     for tally in tallies:
-        if tally.failures and tally.failures[0][0] == "missing":
+        if is_missing(tally):
             lines.append(f"{tally.name}\tmissing\t\t1")
             continue
         for (kind, dtype), (good, total) in sorted(tally.counts.items()):

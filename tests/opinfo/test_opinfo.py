@@ -48,8 +48,8 @@ def assert_nothing_new(tally: Tally) -> None:
     wrong = []
     for (kind, dtype), (good, total) in tally.counts.items():
         if total - good > accepted.get((kind, dtype), 0):
-            texts = [text for k, d, text in tally.failures if (k, d) == (kind, dtype)]
-            wrong += texts[:3]
+            failures = [f for f in tally.failures if (f.kind, f.dtype) == (kind, dtype)]
+            wrong += [f"{tally.name} {failure}" for failure in failures[:3]]
     assert not wrong, "\n".join(wrong)
 
 

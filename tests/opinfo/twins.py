@@ -8,6 +8,7 @@ that share memory have twins that share memory.
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -167,8 +168,6 @@ def _is_of_tests(original: Callable) -> bool:
 @functools.cache
 def _namespace(module: str) -> dict:
     """The names of one of PyTorch's test files, with `torch` meaning minitorch."""
-    import sys
-
     names = dict(vars(sys.modules[module]))
     return names | {"torch": minitorch, "wrapper_set_seed": _seeded, "F": minitorch.nn.functional}
 

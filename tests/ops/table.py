@@ -292,6 +292,13 @@ expr(
     lambda T, x, h, c, w, u, b: T.lstm_cell(x, (h, c), w, u, b, b),
     *(real(*shape) for shape in ((2, 3), (2, 4), (2, 4), (16, 3), (16, 4), (16,))),
 )
+expr(
+    "LSTM",
+    lambda T, x, h, c, w, u: T.func.functional_call(
+        T.nn.LSTM(3, 4, bias=False).to(x.dtype), {"weight_ih_l0": w, "weight_hh_l0": u}, (x, (h, c))
+    )[0],
+    *(real(*shape) for shape in ((3, 2, 3), (1, 2, 4), (1, 2, 4), (16, 3), (16, 4))),
+)
 op("gru_cell", real(2, 3), real(2, 4), real(12, 3), real(12, 4), real(12), real(12))
 op("F.embedding", integers(2, 3, high=5), real(5, 4))
 op("F.embedding: padding", integers(2, 3, high=5), real(5, 4), 1)

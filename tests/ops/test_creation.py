@@ -120,3 +120,100 @@ def test_linspace(start, end, steps):
 def test_linspace_of_integers(T):
     assert T.linspace(0, 10, 5, dtype=T.int64).tolist() == [0, 2, 5, 7, 10]
     assert T.linspace(-3, 7, 4, dtype=T.int32).tolist() == [-3, 0, 3, 7]
+
+
+def test_constructors_of_old(T):
+    assert T.FloatTensor(2, 3).shape == (2, 3) and T.FloatTensor().shape == (0,)
+    for name, dtype in [
+        ("Double", T.float64),
+        ("Int", T.int32),
+        ("Byte", T.uint8),
+        ("Bool", T.bool),
+    ]:
+        made = getattr(T, name + "Tensor")([1, 0])
+        assert made.dtype is dtype and made.tolist() == [1, 0]
+    assert T.LongTensor([1.5, 2]).tolist() == [1, 2]
+    assert T.FloatTensor(np.ones((2, 2))).dtype is T.float32
+    assert isinstance(T.ones(2), T.FloatTensor) and not isinstance(T.ones(2), T.LongTensor)
+    assert not isinstance(T.ones(2), T.cuda.FloatTensor)
+    assert repr(T.FloatTensor) == "<class 'torch.FloatTensor'>" and T.FloatTensor.dtype is T.float32
+    assert T.ones(2).type(T.LongTensor).dtype is T.ones(2).type("torch.LongTensor").dtype is T.int64
+    assert T.ones(2, dtype=T.int64).new([1, 2]).dtype is T.int64
+    assert T.ones(2).new(2, 3).shape == T.Tensor(2, 3).shape == T.Tensor(T.Size([2, 3])).shape
+    assert T.Tensor([True, 2]).tolist() == [1, 2]
+    shared = T.zeros(2, dtype=T.float64)
+    T.Tensor(shared)[0] = 1
+    assert shared[0].item() == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda T: T.FloatTensor(3.5),
+        lambda T: T.FloatTensor("a"),
+        lambda T: T.Tensor(2.0, 3),
+        lambda T: T.Tensor([1], [2]),
+        lambda T: T.LongTensor(T.ones(2)),
+        lambda T: T.cuda.FloatTensor(2),
+    ],
+)
+def test_what_the_constructors_refuse(T, wrong):
+    with pytest.raises(TypeError):
+        wrong(T)
+
+
+def test_the_default_type(T):
+    try:
+        T.set_default_tensor_type(T.DoubleTensor)
+        assert T.zeros(1).dtype is T.tensor(1.0).dtype is T.float64
+        T.set_default_tensor_type("torch.FloatTensor")
+        assert T.zeros(1).dtype is T.float32
+    finally:
+        T.set_default_dtype(T.float32)
+
+
+def test_shared_and_copied_memory(T):
+    array = np.zeros(3)
+    for share in (T.from_numpy, T.as_tensor, T.asarray, lambda a: T.asarray(a, copy=False)):
+        share(array)[0] += 1
+    assert array[0] == 4
+    for copy in (
+        T.tensor,
+        lambda a: T.asarray(a, copy=True),
+        lambda a: T.as_tensor(a, dtype=T.int8),
+    ):
+        copy(array)[0] += 1
+    assert array[0] == 4
+    with pytest.raises(ValueError):
+        T.asarray([1.0], copy=False)
+    memory = bytearray(np.arange(4, dtype="f").tobytes())
+    part = T.frombuffer(memory, dtype=T.float32, count=2, offset=4)
+    part[0] = 9
+    assert part.tolist() == [9, 2] and np.frombuffer(memory, "f").tolist() == [0, 9, 2, 3]
+    with pytest.raises(ValueError):
+        T.frombuffer(memory, dtype=T.float32, count=9)
+
+
+def test_options(T):
+    x = T.zeros(2, 3, dtype=T.float64, device="cpu", requires_grad=True, layout=T.strided)
+    assert x.requires_grad and T.ones(size=(2,)).shape == (2,)
+    out = T.empty(0)
+    assert T.ones(3, out=out) is out and out.tolist() == [1, 1, 1]
+    assert T.ones_like(x.detach().t()).stride() == (1, 3)
+    assert T.full_like(x, 2, dtype=T.int8).dtype is x.new_ones(2, dtype=T.int8).dtype is T.int8
+    assert T.empty_strided((2, 3), (1, 2)).stride() == (1, 2)
+    for wrong in (lambda: T.zeros(), lambda: T.full(3, 1), lambda: T.zeros(2, nonsense=1)):
+        with pytest.raises(TypeError):
+            wrong()
+    for wrong in (lambda: T.zeros(-1), lambda: T.eye(-1), lambda: T.linspace(0, 1, -1)):
+        with pytest.raises(RuntimeError):
+            wrong()
+
+
+def test_conversions_by_position(T):
+    x = T.ones(2)
+    assert x.to("cpu") is x and x.to(x.dtype) is x and x.to(T.zeros(1)) is x
+    assert x.to("cpu", T.int64, False, True).dtype is T.int64
+    assert x.to(T.float32, copy=True) is not x
+    assert x.to("cpu", T.float32, False, True) is not x
+    assert x.type_as(T.zeros(1, dtype=T.int8)).dtype is T.int8

@@ -132,6 +132,44 @@ def test_kinds_of_index(T):
     assert x[T.tensor(1) :].shape == (2, 4)
 
 
+KINDS = """
+5 | -3 | (slice(None), 3) | (..., 0) | (..., None) | () | [] | (0, 0, 0, 0) | slice(5, 1) | None
+[0, 1] | [[0, 1], [1, 2]] | [slice(0, 2), 1] | [None, 0] | [..., 0] | [0, [1, 2]] | [(0, 1)]
+[t(0), t(1)] | [[True, False], [0]] | [True, False] | (slice(None), [True, False, True]) | True
+False | (True, 0) | (0, True) | (True, True) | (None, True) | (True, [0, 1])
+(slice(None), True, [0, 1]) | t(True) | t(False) | (slice(0, 1), t(True))
+t([[True, False, True], [False, True, False]]) | t([True] * 3) | t([[True, False]])
+(t([True, False]), t([0])) | (t([True, True]), t([0, 1])) | (slice(None), t([[True] * 4] * 3))
+range(2) | (range(2), 0) | (0, (0, 1)) | ((0, 1), (1, 2)) | T.Size([0, 1]) | t(1, dtype=T.uint8)
+np.array([0, 1]) | np.array(1) | np.int64(1) | (np.int64(1), slice(None)) | np.bool_(True)
+slice(t(0), t(2)) | (t(0), t([0, 1])) | t([], dtype=T.long) | t([0, 1], dtype=T.int32)
+t([0, 1], dtype=T.int16) | t([-1, -2]) | t([2]) | t([-3]) | (0, t([5])) | t(2) | t(-1) | t(1.5)
+t(1j) | ([0, 1], slice(None), [0, 1]) | (slice(None), [0, 1], [[0], [1]])
+(0, slice(None), [0, 1]) | ([0], 0) | (None, [0, 1]) | ([0, 1], None, [0, 1])
+(slice(None), None, [0, 1]) | ([0, 1], [0, 1, 2]) | ([],) | 1.5 | "a" | (1.5,) | (0, "a") | {}
+slice(1.0, 2) | slice(0, 2, 0) | slice(0, 2, -1)
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("text", KINDS.strip().replace("\n", " | ").split(" | "))
+def test_every_kind_of_index(text):
+    """The same elements, the same kind of error, a view or not, and the same elements assigned."""
+    outcomes = []
+    for T in (minitorch, torch):
+        x = T.arange(24).reshape(2, 3, 4)
+        index = eval(text, {"T": T, "t": T.tensor, "np": np})
+        try:
+            taken = x[index]
+            assigned = x.clone()
+            assigned[index] = -1
+        except (IndexError, TypeError, ValueError) as error:
+            outcomes.append(type(error))
+        else:
+            outcomes.append((taken.shape, taken.tolist(), taken._is_view(), assigned.tolist()))
+    assert outcomes[0] == outcomes[1]
+
+
 @pytest.mark.parametrize(
     ("index", "error"),
     [

@@ -8,10 +8,10 @@ requires_grad, is_leaf and .grad, and be a view of the same base. The last point
 a change of one tensor that is not seen in its base, or in another view of it.
 
 What PyTorch computes is what counts, with two exceptions. A view made under no_grad requires a
-gradient, as its base does, but PyTorch throws the gradient away; here it gets it. And PyTorch notices that a view is stale when the
-view is next used after *any* change of its base, minitorch only after a change that autograd
-recorded. So views that may not be changed (of split, or made under no_grad) are dropped once their
-memory has been changed without recording.
+gradient, as its base does, but PyTorch throws the gradient away; here it gets it. And PyTorch
+notices that a view is stale when the view is next used after *any* change of its base, minitorch
+only after a change that autograd recorded. So views that may not be changed (of split, or made
+under no_grad) are dropped once their memory has been changed without recording.
 """
 
 import contextlib
@@ -101,7 +101,7 @@ RESHAPING = {
 # Their memory may be that of y as well, if both have no gaps: then PyTorch knows what to say of it.
 OVERLAP_CHECKED = ("mul_", "add_", "sub_", "copy_", "[1:] = [:-1]")
 # PyTorch only warns that these will be forbidden on expanded memory; here they are.
-ONLY_WARNED = ("[[0, -1]] =", "[mask] =", "masked_fill_", "index_fill_")
+ONLY_WARNED = ("zero_", "[[0, -1]] =", "[mask] =", "masked_fill_", "index_fill_")
 # Parts of messages that must be the same.
 MESSAGES = (
     "a leaf Variable that requires grad",
@@ -263,7 +263,7 @@ class Views(RuleBasedStateMachine):
         i, j = self.draw_pair(data), self.draw_pair(data)
         call = IN_PLACE[name]
         x, y = self.pairs[i], self.pairs[j]
-        if is_undefined(name, x.theirs, y.theirs):
+        if is_undefined(name, x.theirs, y.theirs) or (name == "[mask] =" and not x.theirs.ndim):
             return
         before = x.theirs._version
         self.both(f"{name} of t{i} with t{j}", lambda T: (call(x.of(T), y.of(T)), 0)[1], recorded)
@@ -284,10 +284,12 @@ class Views(RuleBasedStateMachine):
     def reshaping(self, data, name):
         i = self.draw_pair(data)
         x = self.pairs[i]
-        if self.has_views(x):
+        if self.has_views(x) or x.theirs.retains_grad:
             return
-        call = RESHAPING[name]
+        call, before = RESHAPING[name], x.theirs._version
         self.both(f"{name} of t{i}", lambda T: (call(x.of(T), x.of(T)), 0)[1])
+        if x.theirs._version != before:
+            self.drop_fragile_views(x.theirs)
 
     @rule(data=st.data(), weighted=st.booleans())
     def backward(self, data, weighted):

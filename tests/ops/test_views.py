@@ -1,5 +1,7 @@
 """Chains of views: they share memory where PyTorch's do, and gradients find their way back."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given
@@ -118,7 +120,22 @@ SHARING = {
     "view_as": lambda x: x.view_as(x.reshape(2, 6)),
     "contiguous": lambda x: x.contiguous(),
     "to": lambda x: x.to(x.dtype),
+    "diagonal": lambda x: x.diagonal(1),
+    "unfold": lambda x: x.unfold(1, 2, 1),
+    "as_strided": lambda x: x.T.as_strided((2, 2), (3, 1), 1),
+    "select": lambda x: x.select(1, 2),
+    "tensor_split": lambda x: x.tensor_split([1], 1)[1],
+    "movedim": lambda x: x.movedim(0, 1),
+    "unflatten": lambda x: x.unflatten(1, (2, 2)),
+    "mT": lambda x: x.mT,
+    "atleast_3d": lambda x: T_of(x).atleast_3d(x),
 }
+
+
+def T_of(x):
+    return minitorch if isinstance(x, minitorch.Tensor) else torch
+
+
 COPYING = {
     "reshape": lambda x: x.T.reshape(-1),
     "contiguous": lambda x: x.T.contiguous(),
@@ -127,6 +144,10 @@ COPYING = {
     "flip": lambda x: x.flip(0),
     "repeat": lambda x: x.repeat(1, 1),
     "to": lambda x: x.to(x.dtype, copy=True),
+    "diag": lambda x: x.diag(),
+    "narrow_copy": lambda x: x.narrow_copy(0, 0, 1),
+    "tile": lambda x: x.tile(1),
+    "ravel": lambda x: x.T.ravel(),
 }
 
 
@@ -167,3 +188,77 @@ def test_dimension_out_of_range(T):
     for call in (lambda x: x.sum(2), lambda x: x.transpose(0, 5), lambda x: x.unsqueeze(9)):
         with pytest.raises(IndexError, match="Dimension out of range"):
             call(T.ones(2, 3))
+
+
+def test_storage(T):
+    x = T.arange(12.0).reshape(3, 4)
+    view = x[1:, 2]
+    assert (x.storage_offset(), view.storage_offset(), view.stride()) == (0, 6, (4,))
+    memory = view.untyped_storage()
+    assert memory.data_ptr() == x.data_ptr() and memory.nbytes() == len(memory) == 48
+    assert memory.device == T.device("cpu")
+    assert T.is_storage(memory) and not T.is_storage(x)
+    assert x.view(3, 4).is_set_to(x) and not x[:1].is_set_to(x)
+
+
+def test_as_strided_is_about_the_memory(T):
+    x = T.arange(12.0).reshape(3, 4)[1:]
+    assert x.as_strided((2,), (1,)).tolist() == [4, 5]
+    assert x.as_strided((2, 2), (1, 2), 0).tolist() == [[0, 2], [1, 3]]
+    assert x.t()[1].as_strided((2,), (3,)).tolist() == [5, 8]
+    for arguments in (((2,), (1,), 11), ((2,), (-1,)), ((2,), (1, 1)), ((1,), (1,), -1)):
+        with pytest.raises(RuntimeError):
+            x.as_strided(*arguments)
+
+
+def test_new_memory_and_new_sizes(T):
+    x, y = T.zeros(2), T.arange(6.0)
+    x.set_(y)
+    x[0] = 7
+    assert x.shape == (6,) and y[0].item() == 7
+    assert y.resize_(2, 2).tolist() == [[7, 1], [2, 3]] and y.data_ptr() == x.data_ptr()
+    assert y.resize_(7)[:6].tolist()[:4] == [7, 1, 2, 3]
+    assert y.resize_as_(T.ones(1, 3)).shape == (1, 3)
+    with pytest.raises(RuntimeError, match="cannot resize variables that require grad"):
+        T.ones(2, requires_grad=True).resize_(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"),
+    [
+        ("unsqueeze_", (0,), (1, 2, 1, 3)),
+        ("squeeze_", (), (2, 3)),
+        ("transpose_", (0, 2), (3, 1, 2)),
+        ("swapdims_", (0, 2), (3, 1, 2)),
+    ],
+)
+def test_shapes_changed_in_place(T, name, arguments, shape):
+    leaf = T.arange(6.0).reshape(2, 1, 3).requires_grad_()
+    x = leaf * 2
+    assert getattr(x, name)(*arguments) is x and x.shape == shape and x._version == 1
+    (x * x).sum().backward()
+    assert leaf.grad.flatten().tolist() == [0, 8, 16, 24, 32, 40]
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        getattr(leaf, name)(*arguments)
+
+
+def test_a_view_whose_shape_is_changed_remains_one(T):
+    leaf = T.arange(6.0).requires_grad_()
+    base = leaf * 1
+    view = base[:4]
+    view.unsqueeze_(0)
+    base.mul_(3)
+    assert view._base is base and view.tolist() == [[0, 3, 6, 9]]
+    view.sum().backward()
+    assert leaf.grad.tolist() == [3, 3, 3, 3, 0, 0]
+
+
+def test_reversed_dimensions(T):
+    x = T.zeros(2, 3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns once
+        assert x.T.shape == (4, 3, 2)
+    assert x.mT.shape == x.mH.shape == x.adjoint().shape == (2, 4, 3) and x[0].H.shape == (4, 3)
+    for wrong in (lambda: x.H, lambda: x[0, 0].mT, lambda: x[0, 0].mH):
+        with pytest.raises(RuntimeError, match="only supported on matrices"):
+            wrong()

@@ -22,6 +22,7 @@ from .cross_entropy import (
 from .ctc import ctc_loss_backward, ctc_loss_forward
 from .embedding import embedding_backward
 from .layer_norm import layer_norm_backward, layer_norm_forward
+from .lstm import lstm_backward, lstm_forward
 from .matmul import matmul
 from .optim import adam_step, sgd_step
 from .pool import (
@@ -90,6 +91,8 @@ __all__ = [
     "log_ndtr",
     "log_softmax_backward",
     "log_softmax_forward",
+    "lstm_backward",
+    "lstm_forward",
     "matmul",
     "max_pool_backward",
     "max_pool_forward",

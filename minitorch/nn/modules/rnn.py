@@ -12,7 +12,7 @@ import math
 import warnings
 
 from ...ops.declare import functions
-from ...ops.recurrent import gru_step, lstm_step
+from ...ops.recurrent import gru_step, lstm_layer, lstm_step
 from .. import functional as F
 from .. import init
 from ..utils.rnn import PackedSequence
@@ -163,9 +163,13 @@ class RNNBase(Module):
                 first = tuple(s[place] for s in states)
                 bias = getattr(self, "bias_ih" + suffix, None)
                 sums = F.linear(x, getattr(self, "weight_ih" + suffix), bias)
-                steps = sums.split(sizes) if packed else sums.unbind(0)
-                out, last = self._run(steps, first, suffix, reverse)
-                outs.append(cat(out) if packed else functions["stack"](out))
+                if self.mode == "LSTM" and not packed and not self.proj_size:
+                    out, last = self._whole_lstm(sums, first, suffix, reverse)
+                else:
+                    steps = sums.split(sizes) if packed else sums.unbind(0)
+                    out, last = self._run(steps, first, suffix, reverse)
+                    out = cat(out) if packed else functions["stack"](out)
+                outs.append(out)
                 for final, state in zip(finals, last, strict=True):
                     final.append(state)
             x = outs[0] if len(outs) == 1 else cat(outs, -1)
@@ -198,6 +202,14 @@ class RNNBase(Module):
                 )
             found.append(state)
         return found
+
+    def _whole_lstm(self, sums, first, suffix: str, reverse: int):
+        """What `_run` does for an LSTM, by one operation for all steps."""
+        bias = getattr(self, "bias_hh" + suffix, None)
+        sums = sums if bias is None else sums + bias
+        sums = sums.flip(0) if reverse else sums
+        hs, cs, _ = lstm_layer(sums, *first, getattr(self, "weight_hh" + suffix))
+        return hs.flip(0) if reverse else hs, (hs[-1], cs[-1])
 
     def _run(self, steps, first, suffix: str, reverse: int):
         """(the outputs of all steps in the order of time, the last states)."""
