@@ -92,10 +92,10 @@ def minitorch_case(name, size):
     if name == "max_pool":
         shape, kernel = size
         x = array(*shape)
-        out, indices = k.max_pool2d_forward(x, kernel, 2, kernel // 2 - (kernel == 2))
+        out, indices = k.max_pool_forward(x, (kernel, kernel), 2, kernel // 2 - (kernel == 2))
         return (
-            lambda: k.max_pool2d_forward(x, kernel, 2, kernel // 2 - (kernel == 2)),
-            lambda: k.max_pool2d_backward(out, indices, shape),
+            lambda: k.max_pool_forward(x, (kernel, kernel), 2, kernel // 2 - (kernel == 2)),
+            lambda: k.max_pool_backward(out, indices, shape),
         )
     if name == "embedding":
         rows, dim, n = size

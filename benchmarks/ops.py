@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-SLICE = 0.0005  # seconds of one measurement: short, so that few of them are interrupted
+SLICE = 0.003  # seconds of one measurement: short, so that few of them are interrupted
 
 
 class Case(NamedTuple):

@@ -26,7 +26,7 @@ def construct(args: tuple, dtype: dtypes.dtype, device=None) -> Tensor:
         return wrap(np.empty(args or 0, dtype.numpy))
     if len(args) > 1:
         kinds = ", ".join(type(a).__name__ for a in args)
-        raise TypeError(f"new() takes a shape as integers, or one sequence of values; got ({kinds})")
+        raise TypeError(f"new() takes a shape, or one sequence of values; got ({kinds})")
     (data,) = args
     if isinstance(data, Tensor):
         if data.dtype is not dtype:

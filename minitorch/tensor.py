@@ -61,7 +61,7 @@ class Tensor:
     __slots__ = ("__dict__", "__weakref__", "_grad", "_node", "_requires_grad", "_storage", "array")
 
     # Set on the few tensors that have them; they live in __dict__, so the others pay nothing.
-    _view: Any = None  # (base, steps): how to get this view from its base (ops/views.py)
+    _view: Any = None  # (base, step, reason): how to get this view from its base (ops/views.py)
     _accumulator: Any = None  # a leaf's AccumulateGrad node
     _retains_grad: int | None = None  # the sequence number of the node it keeps the gradient of
 
@@ -286,12 +286,6 @@ class Tensor:
 
     def _is_view(self) -> bool:
         return self._view is not None
-
-    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
-        """Add the gradients of this tensor to its leaves' .grad. See `autograd.backward`."""
-        from .autograd.differentiate import backward
-
-        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook):
         """Run `hook(grad) -> Tensor or None` when this tensor's gradient is complete.

@@ -69,6 +69,14 @@ def backward(
     run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
 
 
+def _backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+    """Add the gradients of this tensor to its leaves' .grad. See `autograd.backward`."""
+    backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+
+
+Tensor.backward = _backward
+
+
 def _accumulate(leaf: AccumulateGrad, create_graph: bool, grad) -> None:
     leaf.accumulate(shared(grad), create_graph)
 

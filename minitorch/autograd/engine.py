@@ -37,18 +37,20 @@ _by_age = attrgetter("sequence")
 
 def _reachable(roots: list[Node]) -> tuple[list[Node], dict[Node, int]]:
     """All nodes that `roots` lead to, oldest first, and the number of edges into each leaf."""
-    stack = [node for node in roots if type(node) is not AccumulateGrad]
-    seen = set(stack)
-    # A root's starting gradient counts as an edge. A plain dict: a Counter would take 1 us more.
-    uses = {node: roots.count(node) for node in roots if type(node) is AccumulateGrad}
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is not None:
-                if type(edge) is AccumulateGrad:
-                    uses[edge] = uses.get(edge, 0) + 1
-                elif edge not in seen:
-                    seen.add(edge)
-                    stack.append(edge)
+    seen: set[Node] = set()
+    uses: dict[Node, int] = {}
+    stack: list[Node] = []
+    edges = roots  # a root's starting gradient counts as an edge
+    while True:
+        for edge in edges:
+            if type(edge) is AccumulateGrad:
+                uses[edge] = uses.get(edge, 0) + 1
+            elif edge is not None and edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+        if not stack:
+            break
+        edges = stack.pop().edges
     return sorted(seen, key=_by_age), uses
 
 
@@ -105,8 +107,9 @@ class _Pass:
                     results = node.backward(grad, wanted, self.create_graph)
                 if not self.keep_graph:
                     node.release()
-            for edge, result in zip(edges, results, strict=True):
+            for i, edge in enumerate(edges):
                 if edge is not None:
+                    result = results[i]
                     if result is grad and result is not None and type(edge) is AccumulateGrad:
                         result = shared(grad)
                     self.deliver(edge, result)

@@ -317,15 +317,15 @@ def _as_output(result: Tensor, args: tuple, node: Node, number: int | None) -> T
 
     For they would have to change the input's place in the graph, past the user's backward.
     """
-    from ..ops.views import link_view
+    from ..ops.views import Step, link_view
 
-    step: tuple = (type(node), (), {}, number)
     if _among(result, args):
         source, result = result, wrap(result.array)
-        link_view(result, source, step)
+        link_view(result, source, type(node), (), {}, number)
     if result._view is not None:
-        base, steps, _ = result._view
-        result._view = (base, (*steps, step), "function" if number is None else "many")
+        base, before, _ = result._view
+        step = Step(before, type(node), (), {}, number)
+        result._view = (base, step, "function" if number is None else "many")
     return result
 
 

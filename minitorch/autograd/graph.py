@@ -139,14 +139,10 @@ class Node:
         plan = self.plan
         if plan.joint is not None:
             return plan.joint(grad, wanted, *[values[i] for i in plan.joint_positions])
-        grads: list = []
-        for want, (formula, positions) in zip(wanted, plan.formulas, strict=True):
-            if not want:
-                grads.append(None)
-            elif len(positions) == 1:  # the most common case deserves the shortest way
-                grads.append(formula(grad, values[positions[0]]))
-            else:
-                grads.append(formula(grad, *[values[i] for i in positions]))
+        grads: list = [None] * len(wanted)
+        for i, formula, positions in plan.formulas:
+            if wanted[i]:
+                grads[i] = formula(grad, *[values[p] for p in positions])
         return grads
 
     def unpack(self, as_tensors: bool) -> list:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import cpu
-from .cpu import get_num_threads, set_num_threads
+from .cpu import LARGE, get_num_threads, pointwise, set_num_threads
 
 if TYPE_CHECKING:  # for readers and type checkers: the signatures are the CPU's
     from .cpu import *  # noqa: F403
@@ -68,5 +68,5 @@ def find(name: str, array: Any):
 
 register(np.ndarray, "cpu", cpu)
 for _name in cpu.__all__:
-    if _name not in ("get_num_threads", "set_num_threads"):
+    if _name not in ("LARGE", "get_num_threads", "pointwise", "set_num_threads"):
         globals()[_name] = _dispatched(_name)

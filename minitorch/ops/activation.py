@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from .. import dtypes, kernels
+from .choose import select
 from .declare import elementwise, functions, op
 from .nn import fused
 from .ufuncs import sigmoid, tanh
@@ -33,7 +34,9 @@ def activation(forward=None, *, kinds="", method=False, node=""):
         name, kind = forward.__name__.lstrip("_"), dtypes.of(input).legacy_name
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
 
-    return op(checked, alone=True, function=method, method=method, node=node)
+    call = op(checked, alone=True, function=method, method=method, node=node)
+    call.op.elementwise = True
+    return call
 
 
 # Of several NumPy calls: kernels
@@ -87,7 +90,7 @@ def softplus(input, beta=1, threshold=20):
 
 softplus.derivatives(
     input=lambda grad, input, beta, threshold: (
-        grad * np.where(input * beta > threshold, 1.0, sigmoid(input * beta))
+        grad * select(input * beta > threshold, 1.0, sigmoid(input * beta))
     )
 )
 
@@ -110,13 +113,13 @@ logsigmoid.derivatives(input=lambda grad, input: grad * sigmoid(-input))
 def _elu(input, alpha, scale=1.0, input_scale=1.0):
     """scale * input above 0, scale * alpha (e^(input_scale input) - 1) below: elu, celu, selu."""
     below = np.expm1(np.minimum(input, 0) * input_scale) * (alpha * scale)
-    return np.where(input > 0, input * scale, below)
+    return select(input > 0, input * scale, below)
 
 
 _elu.derivatives(
     input=lambda grad, input, alpha, scale, input_scale: (
         grad
-        * np.where(
+        * select(
             input > 0,
             scale,
             np.exp(np.minimum(input, 0) * input_scale) * (alpha * scale * input_scale),
@@ -143,20 +146,20 @@ _mish.derivatives(input=_mish_by_input)
 @activation
 def _leaky_relu(input, slope):
     below = input * input.dtype.type(slope)
-    return np.maximum(input, below) if 0 <= slope <= 1 else np.where(input > 0, input, below)
+    return np.maximum(input, below) if 0 <= slope <= 1 else select(input > 0, input, below)
 
 
-_leaky_relu.derivatives(input=lambda grad, input, slope: np.where(input > 0, grad, grad * slope))
+_leaky_relu.derivatives(input=lambda grad, input, slope: select(input > 0, grad, grad * slope))
 
 
 @elementwise(function=False, method=False)
 def _prelu(input, weight):
-    return np.where(input > 0, input, input * weight)
+    return select(input > 0, input, input * weight)
 
 
 _prelu.derivatives(
-    input=lambda grad, input, weight: np.where(input > 0, grad, grad * weight),
-    weight=lambda grad, input: np.where(input > 0, 0.0, grad * input),
+    input=lambda grad, input, weight: select(input > 0, grad, grad * weight),
+    weight=lambda grad, input: select(input > 0, 0.0, grad * input),
 )
 
 
@@ -193,7 +196,7 @@ _hardtanh.derivatives(
 
 @activation(kinds="iu")
 def _threshold(input, threshold, value):
-    return np.where(input <= threshold, input.dtype.type(value), input)
+    return select(input <= threshold, input.dtype.type(value), input)
 
 
 _threshold.derivatives(input=lambda grad, input, threshold: grad * (input > threshold))
@@ -202,7 +205,7 @@ _threshold.derivatives(input=lambda grad, input, threshold: grad * (input > thre
 @activation(method=True)
 def hardshrink(input, lambd=0.5):
     """input, but 0 between -lambd and lambd. Mirrors torch.nn.functional.hardshrink."""
-    return np.where(np.absolute(input) <= lambd, 0, input)
+    return select(np.absolute(input) <= lambd, 0, input)
 
 
 @activation

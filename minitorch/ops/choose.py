@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
 from ..autograd.grad_mode import no_grad
 from ..tensor import Tensor
 from .declare import composite, elementwise, functions, of_function, op
@@ -68,6 +68,14 @@ def _same_dtype(name: str):
 # Choosing
 
 
+def select(condition, input, other):
+    """np.where, for formulas and forwards: large arrays are chosen from without a branch."""
+    if type(condition) is np.ndarray and condition.size > 4096:
+        return kernels.where(condition, input, other)
+    return np.where(condition, input, other)
+
+
+
 def _check_condition(condition, *_):
     if getattr(condition, "dtype", None) not in (dtypes.bool_, dtypes.uint8):
         raise RuntimeError(
@@ -78,12 +86,12 @@ def _check_condition(condition, *_):
 
 @elementwise(function=False, method=False, promoted=("input", "other"), check=_check_condition)
 def _where(condition, input, other):
-    return np.where(condition, input, other)
+    return select(condition, input, other)
 
 
 _where.derivatives(
-    input=lambda grad, condition: np.where(condition, grad, 0),
-    other=lambda grad, condition: np.where(condition, 0, grad),
+    input=lambda grad, condition: select(condition, grad, 0),
+    other=lambda grad, condition: select(condition, 0, grad),
 )
 
 
@@ -114,12 +122,12 @@ def masked_fill(input, mask, value):
     """
     if np.ndim(value) or (np.iscomplexobj(value) and input.dtype.kind != "c"):
         raise RuntimeError(f"masked_fill: value must be one {input.dtype}, but got {value}")
-    return np.where(mask, np.asarray(value, input.dtype), input)
+    return select(mask, np.asarray(value, input.dtype), input)
 
 
 masked_fill.derivatives(
-    input=lambda grad, mask: np.where(mask, 0, grad),
-    value=lambda grad, mask: np.sum(np.where(mask, grad, 0)),
+    input=lambda grad, mask: select(mask, 0, grad),
+    value=lambda grad, mask: np.sum(select(mask, grad, 0)),
 )
 
 
@@ -137,7 +145,7 @@ def minimum(input, other):
 
 def _unless_beaten(grad, beaten, ties):
     """The gradient, but none where `beaten` and half of it at `ties`."""
-    return np.where(ties, grad / 2, np.where(beaten, 0, grad))
+    return select(ties, grad / 2, select(beaten, 0, grad))
 
 
 maximum.derivatives(
@@ -158,11 +166,11 @@ def _or_nan(first, other):
 # fmt: off
 first_of_two = functools.partial(of_function, kinds="bif", numbers=(), inplace=False)
 first_of_two("fmax", np.fmax, "The larger of two, or the one that is not nan",
-             lambda grad, input, other: np.where(_or_nan(input >= other, other), grad, 0),
-             lambda grad, input, other: np.where(_or_nan(input >= other, other), 0, grad))
+             lambda grad, input, other: select(_or_nan(input >= other, other), grad, 0),
+             lambda grad, input, other: select(_or_nan(input >= other, other), 0, grad))
 first_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
-             lambda grad, input, other: np.where(_or_nan(input <= other, other), grad, 0),
-             lambda grad, input, other: np.where(_or_nan(input <= other, other), 0, grad))
+             lambda grad, input, other: select(_or_nan(input <= other, other), grad, 0),
+             lambda grad, input, other: select(_or_nan(input <= other, other), 0, grad))
 # fmt: on
 
 
@@ -207,9 +215,9 @@ def _above(input, min, max):
 
 
 clamp.derivatives(
-    input=lambda grad, input, min, max: np.where(_inside(input, min, max), grad, 0),
-    min=lambda grad, input, min, max: np.where(_below(input, min, max), grad, 0),
-    max=lambda grad, input, min, max: np.where(_above(input, min, max), grad, 0),
+    input=lambda grad, input, min, max: select(_inside(input, min, max), grad, 0),
+    min=lambda grad, input, min, max: select(_below(input, min, max), grad, 0),
+    max=lambda grad, input, min, max: select(_above(input, min, max), grad, 0),
 )
 
 
@@ -228,10 +236,10 @@ def clamp_max(input, max):
 @elementwise(kinds="if", promoted=("input",))
 def threshold(input, threshold, value):
     """`input` where it is above `threshold`, else `value`. Mirrors torch.threshold."""
-    return np.where(input <= threshold, np.asarray(value, input.dtype), input)
+    return select(input <= threshold, np.asarray(value, input.dtype), input)
 
 
-threshold.derivatives(input=lambda grad, input, threshold: np.where(input <= threshold, 0, grad))
+threshold.derivatives(input=lambda grad, input, threshold: select(input <= threshold, 0, grad))
 
 
 @elementwise(promoted=("input",), numpy=np.nan_to_num)
@@ -245,13 +253,13 @@ def nan_to_num(input, nan=None, posinf=None, neginf=None):
     return np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 
-nan_to_num.derivatives(input=lambda grad, input: np.where(np.isfinite(input), grad, 0))
+nan_to_num.derivatives(input=lambda grad, input: select(np.isfinite(input), grad, 0))
 
 
 @elementwise(kinds="bif", numbers=(), check=_same_dtype("heaviside"))
 def heaviside(input, values):
     """0 below 0, 1 above, `values` at 0, broadcast. Mirrors torch.heaviside."""
-    return np.where(np.equal(input, 0), values, input > 0)
+    return select(np.equal(input, 0), values, input > 0)
 
 
 # Comparing as a whole

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor, numpy_twins, wrap
 from . import errors
@@ -23,6 +23,9 @@ from .op import TORCH_NAMES, Op
 from .views import link_view
 
 functions: dict[str, Any] = {}  # what `import minitorch` offers, by name
+
+LARGE = kernels.LARGE
+_FLOAT32 = np.dtype(np.float32)
 
 # NumPy's one-letter codes of the types of each category. Half precision is not among them ("e",
 # and "E" for bfloat16): it is computed in float32, which is the business of `_promoted_call`.
@@ -87,6 +90,7 @@ def elementwise(
             **entry,
         )
     made = Op(forward, floating=floating)
+    made.elementwise = True
     made.promoted = list(promoted) or made.promoted
     made.kinds = {"bifc".index(kind) for kind in kinds}
     made.numbers = made.parameters if numbers is None else numbers
@@ -101,6 +105,7 @@ def elementwise(
     if inplace is None:
         straight = isinstance(numpy, np.ufunc) and "f" in kinds and numbers is None
         inplace = numpy if straight else True
+        made.ufunc = numpy if straight else None
     register(call, made, inplace=inplace, **entry)
     # NumPy's functions take numbers everywhere.
     lenient = call if numbers is None else lambda *args, **kw: _promoted_call(made, args, kw)
@@ -142,6 +147,7 @@ def of_function(names: str, function, meaning: str, /, *formulas, **options) -> 
     forward.__doc__ = f"{meaning}{', broadcast' * several}. Mirrors torch.{name}."
     twin = function if isinstance(function, np.ufunc) else ()
     call = elementwise(forward, numpy=twin, aliases=aliases, **options)
+    call.op.ufunc = twin or None
     if formulas:
         call.derivatives(**dict(zip(("input", "other"), formulas, strict=False)))
     return call
@@ -283,7 +289,7 @@ def _general(op: Op):
 
 def _alone(op: Op):
     """The short way for one tensor and arguments that are none: sums, views."""
-    forward, view = op.forward, op.view
+    forward, view, many = op.forward, op.view, op.many
 
     def call(*args, **kwargs):
         if kwargs:
@@ -291,14 +297,16 @@ def _alone(op: Op):
                 return fill(out, call, args, kwargs)
             args, kwargs = op.arrange(args, kwargs)
         input = args[0]
-        if op.many or not isinstance(input, Tensor):
+        if many or not isinstance(input, Tensor):
+            return op(*args, **kwargs)
+        if op.elementwise and input.array.size >= LARGE:
             return op(*args, **kwargs)
         try:
             result = wrap(forward(input.array, *args[1:], **kwargs))
         except (ValueError, TypeError, IndexError) as error:
             raise errors.translate(error, op, [input]) from error
         if view:
-            link_view(result, input, (op, args[1:], kwargs, None))
+            link_view(result, input, op, args[1:], kwargs)
         if input._requires_grad and mode.enabled and op.inputs:
             op.record([*op.bind(args, kwargs), result], result)
         return result
@@ -330,12 +338,14 @@ def _unary(op: Op):
     """The short way for one tensor: no loops, no keyword arguments."""
     forward, codes = op.forward, op.codes
     defaults, check = op.fill[1:], op.check
+    usual = _FLOAT32 if "f" in codes else None
 
     def call(input, *args, **options):
         if args or options or not isinstance(input, Tensor):
             return _promoted_call(op, (input, *args), options, check)
         array = input.array
-        if array.dtype.char not in codes:
+        dtype = array.dtype
+        if (dtype is not usual and dtype.char not in codes) or array.size >= LARGE:
             return _promoted_call(op, (input,), options, check)
         result = wrap(forward(array))
         if input._requires_grad and mode.enabled and op.inputs:
@@ -353,6 +363,7 @@ def _binary(op: Op):
     weak = {float: floats, int: codes.replace("?", "")}
     weak_input, weak_other = [weak if name in op.numbers else {} for name in op.parameters[:2]]
     defaults, check = op.fill[2:], op.check
+    usual = _FLOAT32 if "f" in codes else None
 
     def call(input, other, *args, **options):
         if args or options:
@@ -360,17 +371,19 @@ def _binary(op: Op):
         a, b = input, other
         if isinstance(a, Tensor):
             a = a.array
+            dtype, large = a.dtype, a.size >= LARGE
             if isinstance(b, Tensor):
                 b = b.array
-                plain = a.dtype is b.dtype and a.dtype.char in codes
+                plain = dtype is b.dtype and (dtype is usual or dtype.char in codes)
             else:
-                plain = a.dtype.char in weak_other.get(type(b), "")
+                kinds = weak_other.get(type(b), "")
+                plain = kinds and (dtype is usual or dtype.char in kinds)
         elif isinstance(b, Tensor):
             b = b.array
-            plain = b.dtype.char in weak_input.get(type(a), "")
+            plain, large = b.dtype.char in weak_input.get(type(a), ""), b.size >= LARGE
         else:
             return _promoted_call(op, (input, other), options, check)
-        if not plain:
+        if large or not plain:
             return _promoted_call(op, (input, other), options, check)
         try:
             result = wrap(forward(a, b))

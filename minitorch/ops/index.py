@@ -53,7 +53,7 @@ def _part(i):
     if isinstance(i, Tensor):
         i = i.array
     elif isinstance(i, (bool, list, tuple, range)):
-        i = np.array(i if i is True or not i else [getattr(n, "array", n) for n in i])
+        i = np.array(i if isinstance(i, bool) else [getattr(n, "array", n) for n in i])
         i = i.astype(np.int64) if i.size == 0 else i
     if isinstance(i, np.integer):
         return int(i)

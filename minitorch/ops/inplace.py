@@ -20,17 +20,17 @@ from .views import Stale, forbidden, overlap_partly, repeats, take_again
 
 
 @op(method=False, function=False)
-def overwrite(base, value, steps):
-    """`base`, but for the region that `steps` lead to, which is `value`."""
+def overwrite(base, value, step):
+    """`base`, but for the region that `step` (views.py) leads to, which is `value`."""
     out = np.array(base)
-    take_again(out, steps)[...] = value
+    take_again(out, step)[...] = value
     return out
 
 
 overwrite.op.node_name = "CopySlices"
 overwrite.derivatives(
-    base=lambda grad, steps: overwrite(grad, 0, steps),
-    value=lambda grad, steps: take_again(grad, steps),
+    base=lambda grad, step: overwrite(grad, 0, step),
+    value=lambda grad, step: take_again(grad, step),
 )
 
 
@@ -100,10 +100,10 @@ def move_in_graph(target: Tensor, node) -> None:
         target._node, target._requires_grad = node, True
         base = target
     else:
-        base, steps, _ = target._view
+        base, step, _ = target._view
         value = wrap(target.array)
         value._node, value._requires_grad = node, True
-        overwrite.op.record((alias(base), value, steps, base), base)
+        overwrite.op.record((alias(base), value, step, base), base)
     for reference in list(storage.views or ()):
         view = reference()
         if view is not None and view._view is not None and view._view[0] is base:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..tensor import Tensor
+from .choose import select
 from .declare import elementwise, functions, op
 from .index import unindex
 from .nn import fused, log_softmax
@@ -83,7 +84,7 @@ _squared_error.derivatives(
 @elementwise(function=False, method=False, promoted=("input", "target"))
 def _huber(input, target, delta):
     d = np.absolute(input - target)
-    return np.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+    return select(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
 
 
 _huber.derivatives(
@@ -121,12 +122,12 @@ _bce_with_logits.derivatives(
 
 @elementwise(function=False, method=False)
 def _kl_div(input, target):
-    return np.where(target > 0, target * np.log(target), target * 0) - target * input
+    return select(target > 0, target * np.log(target), target * 0) - target * input
 
 
 _kl_div.derivatives(
     input=lambda grad, target: -grad * target,
-    target=lambda grad, input, target: np.where(
+    target=lambda grad, input, target: select(
         target > 0, grad * (np.log(target) + 1 - input), -grad * input
     ),
 )

@@ -5,6 +5,8 @@ PyTorch: aten/src/ATen/native/layer_norm.cpp, Normalization.cpp.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import kernels
@@ -75,3 +77,37 @@ def _batch_norm_backward(grad, wanted, input, weight, running_mean, running_var,
     if own:
         dx = g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True)
     return [dx * rstd, (grad * normal).sum(dims), grad.sum(dims)]
+
+
+@op(method=False, function=False, outputs=("out", "mean", "rstd"), node="NativeGroupNorm")
+def _group_norm(input, groups, weight, bias, eps):
+    return kernels.group_norm_forward(input, groups, weight, bias, eps)
+
+
+def _in_groups(input, groups, eps):
+    """`input` as (N, groups, values), less their mean; 1 / their deviation."""
+    rows = input.reshape(input.shape[0], groups, math.prod(input.shape[1:]) // groups)
+    centred = rows - rows.mean(-1, keepdim=True)
+    return centred, (centred.square().mean(-1, keepdim=True) + eps).rsqrt()
+
+
+@_group_norm.defined_by
+def _(input, groups, weight, bias, eps):
+    channel = (-1, *[1] * (input.ndim - 2))
+    centred, rstd = _in_groups(input, groups, eps)
+    out = (centred * rstd).reshape(input.shape)
+    out = out if weight is None else out * weight.reshape(channel)
+    return out if bias is None else out + bias.reshape(channel)
+
+
+@_group_norm.joint_derivative("input", "weight", "bias")
+def _group_norm_backward(grad, wanted, input, groups, weight, eps, mean, rstd):
+    if not isinstance(grad, Tensor):
+        return kernels.group_norm_backward(grad, input, groups, weight, mean, rstd, wanted)
+    dims, shape = (0, *range(2, input.ndim)), tuple(input.shape)
+    centred, rstd = _in_groups(input, groups, eps)
+    normal = centred * rstd
+    g = grad if weight is None else grad * weight.reshape(-1, *[1] * (input.ndim - 2))
+    g = g.reshape(normal.shape)
+    dx = rstd * (g - g.mean(-1, keepdim=True) - normal * (g * normal).mean(-1, keepdim=True))
+    return [dx.reshape(shape), (grad * normal.reshape(shape)).sum(dims), grad.sum(dims)]

@@ -24,12 +24,14 @@ PyTorch: tools/autograd/derivatives.yaml, and the code generated from it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import grad_mode
 from ..autograd.grad_mode import mode
 from ..autograd.graph import RESULT, Node, edge_of, show_saved
@@ -41,14 +43,19 @@ from .views import link_view
 class Plan(NamedTuple):
     """What an op does when a given choice of its inputs needs a gradient.
 
-    `saves`: (position among arguments and outputs, what of it) pairs. `formulas`: for each input
-    (formula, positions of its values among the saved ones). `joint`: the one formula instead.
+    `saves`: (position among arguments and outputs, what of it) pairs. `formulas`: (number of the
+    input, formula, positions of its values among the saved ones). `joint`: the one formula instead.
     """
 
     saves: list
     formulas: list
     joint: Callable | None
     joint_positions: list
+
+    def in_pieces(self) -> Plan:
+        """The same for large arrays, of an elementwise op."""
+        split = functools.partial(functools.partial, kernels.pointwise)
+        return self._replace(formulas=[(i, split(f), at) for i, f, at in self.formulas])
 
 
 class Op:
@@ -76,7 +83,10 @@ class Op:
         self.composition: Callable | None = None
         # Of elementwise ops: see `elementwise` in declare.py. `codes`: NumPy's codes of the types
         # for the short cuts; `exact`: numbers beside half precision are not rounded to it first.
+        # `elementwise`: large arrays may be taken in pieces; `ufunc` is all that `forward` does.
         self.codes = ""
+        self.elementwise = False
+        self.ufunc: np.ufunc | None = None
         self.kinds: set[int] = set()
         self.exact = False
         self.numbers: Collection[str] = self.parameters
@@ -183,8 +193,8 @@ class Op:
             joint_positions = [place(name) for name in _parameters(self.joint)[2:]]
         else:
             for i, formula in enumerate(self.formulas):
-                names = _parameters(formula)[1:] if needed >> i & 1 else []
-                formulas.append((formula, [place(name) for name in names]))
+                if needed >> i & 1:
+                    formulas.append((i, formula, [place(n) for n in _parameters(formula)[1:]]))
         plan = self._plans[needed] = Plan(saves, formulas, self.joint, joint_positions)
         return plan
 
@@ -218,8 +228,14 @@ class Op:
         found: list[Tensor] = []
         arrays = [_unwrap(a, found) for a in args]
         options = {k: _unwrap(v, found) for k, v in kwargs.items()} if kwargs else kwargs
+        large = self.elementwise and found and found[0].array.size >= kernels.LARGE
         try:
-            output = self.forward(*arrays, **options)
+            if large:
+                straight = self.ufunc and not options and found[0].array.dtype.char in "fd"
+                forward = self.ufunc if straight else self.forward
+                output = kernels.pointwise(forward, *arrays, **options)
+            else:
+                output = self.forward(*arrays, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise errors.translate(error, self, found) from error
         if not found:
@@ -234,12 +250,13 @@ class Op:
             result = wrap(output)
         if self.view:
             for number, view in enumerate(result if self.many else (result,)):
-                step = (self, args[1:], kwargs, number if self.many else None)
-                link_view(view, args[0], step)
+                link_view(view, args[0], self, args[1:], kwargs, number if self.many else None)
         if mode.enabled and self.inputs and any([t._requires_grad for t in found]):
             values = self.bind(args, kwargs)
             if any([_needs_grad(values[i]) for i in self.inputs]):
                 self.record([*values, result, *hidden], result)
+                if large:
+                    result._node.plan = result._node.plan.in_pieces()
         return (result, *map(wrap, hidden)) if hidden else result
 
 

@@ -65,7 +65,7 @@ def _lstm_steps(sums, h, c, weight):
 def _lstm_layer_backward(grads, wanted, sums, h, c, weight, hs, cs, gates):
     if not any(isinstance(g, Tensor) for g in grads):
         return kernels.lstm_backward(grads[0], grads[1], h, c, weight, hs, cs, gates)
-    # Derivatives of derivatives: those of the steps, from aliases of the arguments. For there may be
+    # Derivatives of derivatives: those of the steps, from aliases of the arguments. There may be
     # ways from one argument to another: h may come from a layer with the same weight.
     with enable_grad():
         arguments = [t.view_as(t) for t in (sums, h, c, weight)]

@@ -336,7 +336,8 @@ def in_place(name: str) -> None:
         inplace.check_history(self, tracked)
         view = operation(inplace.alias(self) if tracked else self, *args, **kwargs)
         if self._view is not None:  # it is now one step further from its base
-            self._view = (self._view[0], (*self._view[1], view._view[1][-1]), self._view[2])
+            base, step, reason = self._view
+            self._view = (base, view._view[1]._replace(before=step), reason)
         self.array, self._node = view.array, view._node
         self._storage.version += 1
         if self._retains_grad is not None and tracked:

@@ -1,7 +1,8 @@
 """Views: tensors that look into another tensor's memory.
 
 A view remembers its base and the steps that lead from there to itself, so that it can be taken
-again when the base has changed (inplace.py); the base's storage knows its views, weakly.
+again when the base has changed (inplace.py); the base's storage knows its views, weakly. A step
+refers to the one before, so that a view of a view shares all but the last.
 Some views autograd can only read through, for it would not know what a change of them means: they
 remember why (`REASONS`), and are `Stale` once their base has been changed.
 PyTorch: torch/csrc/autograd/variable.h (DifferentiableViewMeta, CreationMeta).
@@ -10,6 +11,8 @@ PyTorch: torch/csrc/autograd/variable.h (DifferentiableViewMeta, CreationMeta).
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +21,18 @@ from ..autograd.graph import Node
 from ..tensor import Tensor
 
 
-def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
-    """If `view` shares memory with `source`, note so, and that it is made from it by `step`.
+class Step(NamedTuple):
+    """How a view is made from the one `before`; from the base, where that is None."""
 
-    A step is (operation, arguments, keyword arguments, number of the output or None).
-    """
+    before: Step | None
+    operation: Callable
+    args: tuple
+    kwargs: dict
+    number: int | None  # of several outputs
+
+
+def link_view(view: Tensor, source: Tensor, operation, args, kwargs, number=None) -> None:
+    """If `view` shares memory with `source`, note so, and how it is made from it (see `Step`)."""
     array, owner = source.array, view.array.base  # NumPy's views refer to the owner of the memory
     if view.array is not array and (
         owner is None or (owner is not array and owner is not array.base)
@@ -34,10 +44,10 @@ def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
     reason = ""
     if not mode.enabled:
         reason = "inference" if mode.inference else "no_grad"
-    elif step[3] is not None:
+    elif number is not None:
         reason = "many"
-    base, steps, earlier = source._view or (source, (), "")
-    view._view = (base, (*steps, step), reason or earlier)
+    base, before, earlier = source._view or (source, None, "")
+    view._view = (base, Step(before, operation, args, kwargs, number), reason or earlier)
     if not mode.enabled:
         view._requires_grad = base._requires_grad
     if storage.views is None:
@@ -46,9 +56,13 @@ def link_view(view: Tensor, source: Tensor, step: tuple) -> None:
     storage.views.add(weakref.ref(view, storage.views.discard))
 
 
-def take_again(base, steps):
-    """The view of `base`, a Tensor or an array, that `steps` lead to."""
-    for operation, args, kwargs, number in steps:
+def take_again(base, step: Step | None):
+    """The view of `base`, a Tensor or an array, that `step` and those before it lead to."""
+    steps = []
+    while step is not None:
+        steps.append(step)
+        step = step.before
+    for _, operation, args, kwargs, number in reversed(steps):
         base = operation(base, *args, **kwargs)
         base = base if number is None else base[number]
     return base
@@ -73,10 +87,9 @@ REASONS = {
 
 def forbidden(view: Tensor, change="is being modified inplace") -> RuntimeError:
     """PyTorch's words for a `change` that autograd cannot follow."""
-    _, steps, reason = view._view
-    operation, _, _, number = steps[-1]
-    name = operation.node_name.removesuffix("Backward0")
-    what = f"Output {number or 0} of {name} is a view and"
+    _, step, reason = view._view
+    name = step.operation.node_name.removesuffix("Backward0")
+    what = f"Output {step.number or 0} of {name} is a view and"
     if reason in ("no_grad", "inference"):
         what = f"A view was created in {reason} mode and"
         change += " in normal mode" if reason == "inference" else " with grad mode enabled"

@@ -16,7 +16,7 @@ from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 import minitorch
 
 from . import twins
-from .compare import Result, flat, is_tensor
+from .compare import Result, array_of, flat, is_tensor
 
 
 class Skip(Exception):
@@ -187,7 +187,14 @@ def into_out(f: Form) -> Result:
         assert all(a is b for a, b in zip(flat(returned), targets, strict=True)), (
             "what was returned is not what was given as out="
         )
+        if f.T is torch and not _same(targets, flat(result)):
+            raise Skip("PyTorch itself does not write into it")  # fft.ihfft2
         return Result(out, f.process(out))
+
+
+def _same(targets: list, results: list) -> bool:
+    pairs = zip(targets, results, strict=True)
+    return all(np.array_equal(array_of(a), array_of(b), equal_nan=True) for a, b in pairs)
 
 
 def shares_memory(f: Form) -> list:

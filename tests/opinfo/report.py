@@ -151,8 +151,10 @@ def differences(tallies: list[Tally]) -> str:
         for kind, failure in first.items():
             wrong = re.sub(r"^result \d+: ", "", failure.wrong.partition("\n")[0])
             kinds.setdefault(wrong[:160], []).append(f"{kind} {failure.dtype}".rstrip())
+        reason = scope.ON_PURPOSE.get(tally.name)
         for wrong, where in kinds.items():
-            lines.append(f"- `{tally.name}` ({', '.join(where)}): {wrong}".replace("<", "&lt;"))
+            line = f"- `{tally.name}` ({', '.join(where)}): {wrong}".replace("<", "&lt;")
+            lines.append(f"{line}. *{reason}.*" if reason else line)
     return "\n".join(lines) + "\n"
 
 

@@ -286,6 +286,7 @@ op("log_softmax: middle", real(3, 4, 2), 1)
 op("F.layer_norm", real(3, 4, 2), (4, 2), real(4, 2), real(4, 2))
 op("F.layer_norm: plain", real(3, 8), (8,))
 op("F.batch_norm", real(4, 3, 2), None, None, real(3), real(3), True)
+op("F.group_norm", real(2, 4, 3), 2, real(4), real(4))
 op("F.kl_div", real(3, 4), positive(3, 4))
 expr(
     "lstm_cell",

@@ -12,6 +12,7 @@ from .activations import (
     softplus_forward,
 )
 from .batch_norm import batch_norm_backward, batch_norm_forward
+from .choose import where
 from .conv import conv_backward_input, conv_backward_weight, conv_forward
 from .cross_entropy import (
     cross_entropy_backward,
@@ -21,10 +22,12 @@ from .cross_entropy import (
 )
 from .ctc import ctc_loss_backward, ctc_loss_forward
 from .embedding import embedding_backward
+from .group_norm import group_norm_backward, group_norm_forward
 from .layer_norm import layer_norm_backward, layer_norm_forward
 from .lstm import lstm_backward, lstm_forward
 from .matmul import matmul
 from .optim import adam_step, sgd_step
+from .pointwise import LARGE, pointwise
 from .pool import (
     adaptive_max_pool,
     avg_pool_backward,
@@ -58,6 +61,7 @@ from .special import (
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "LARGE",
     "adam_step",
     "adaptive_max_pool",
     "avg_pool_backward",
@@ -81,6 +85,8 @@ __all__ = [
     "gelu_backward",
     "gelu_forward",
     "get_num_threads",
+    "group_norm_backward",
+    "group_norm_forward",
     "i0",
     "i0e",
     "i1",
@@ -100,6 +106,7 @@ __all__ = [
     "ndtri",
     "nll_loss_backward",
     "nll_loss_forward",
+    "pointwise",
     "set_num_threads",
     "sgd_step",
     "sigmoid_backward",
@@ -111,5 +118,6 @@ __all__ = [
     "softplus_backward",
     "softplus_forward",
     "unfold",
+    "where",
     "zeta",
 ]

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from .blocking import elementwise
+from .exponential import exp
 
 Approximation = Literal["none", "tanh"]
 
@@ -200,8 +201,7 @@ def _normal_cdf(out, x):
         out *= t
     out += coefficients[0]
     np.multiply(x, x, out=t)
-    t *= -0.5
-    np.exp(t, out=t)
+    exp(t, t, -0.5)
     out *= t  # erfc(|x| / sqrt(2)) / 2: the probability of a tail
     np.subtract(x > 0, out, out=out)  # below 0 minus the tail, above 1 minus the tail
     np.abs(out, out=out)

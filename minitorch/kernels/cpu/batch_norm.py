@@ -36,16 +36,18 @@ def batch_norm_forward(x, weight=None, bias=None, mean=None, var=None, eps=1e-5)
             part = rows[:, block].astype(wide, copy=False)
             if not given:
                 mean[block] = np.add.reduce(part, axis=(0, 2)) / count
-            part = part - mean[block, None]
+            centred = out[:, block] if out.dtype == wide else np.empty(part.shape, wide)
+            np.subtract(part, mean[block, None], out=centred)
             if not given:
-                var[block] = np.vecdot(part, part).sum(0) / count
+                var[block] = np.vecdot(centred, centred).sum(0) / count
             scale = 1 / np.sqrt(var[block] + wide.type(eps))
             if weight is not None:
                 scale *= weight[block]
-            part *= scale[:, None]
+            centred *= scale[:, None]
             if bias is not None:
-                part += bias[block, None]
-            out[:, block] = part
+                centred += bias[block, None]
+            if out.dtype != wide:
+                out[:, block] = centred
 
     parallel_for(channels, work, GRAIN // count)
     return out.reshape(x.shape), mean, var
@@ -72,18 +74,18 @@ def batch_norm_backward(grad, x, weight, mean, var, eps, training, needs=(True, 
     def work(start, stop):
         for block in blocks(start, stop, BLOCK // count):
             g = grads[:, block].astype(wide, copy=False)
-            xhat = rows[:, block] - mean[block, None]
-            xhat *= rstd[block, None]
+            centred = rows[:, block] - mean[block, None]  # xhat, but for rstd
+            scale = rstd[block]
+            dw[block] = np.vecdot(g, centred).sum(0) * scale
             db[block] = np.add.reduce(g, axis=(0, 2))
-            dw[block] = np.vecdot(g, xhat).sum(0)
             if dx is not None:
                 if training:
-                    xhat *= dw[block, None] / -count
-                    xhat += g
-                    xhat -= db[block, None] / count
-                    g = xhat
-                scale = rstd[block] if weight is None else rstd[block] * weight[block]
-                dx[:, block] = g * scale[:, None]
+                    centred *= (dw[block] * scale / -count)[:, None]
+                    centred += g
+                    centred -= db[block, None] / count
+                    g = centred
+                scale = scale if weight is None else scale * weight[block]
+                np.multiply(g, scale[:, None], out=dx[:, block], casting="unsafe")
 
     parallel_for(channels, work, GRAIN // count)
     return (

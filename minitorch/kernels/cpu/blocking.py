@@ -6,8 +6,8 @@ first operation to the last, with `out=` so that nothing new is allocated, only 
 the last write go to memory. The blocks must not be too small either: each NumPy call costs about
 half a microsecond, and in two threads it also waits for the GIL.
 
-For a few elements those half microseconds are all there is. What fits one block therefore goes the
-short way: no flattening, no loop, the same function straight on the inputs.
+For a few elements those half microseconds are all there is. What is not worth another thread goes
+the short way: no flattening, no loop, the same function straight on the inputs.
 
 PyTorch: aten/src/ATen/native/cpu/Loops.h, which fuses at compile time instead.
 """
@@ -15,14 +15,15 @@ PyTorch: aten/src/ATen/native/cpu/Loops.h, which fuses at compile time instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
 
 from .threads import parallel_for
 
-BLOCK = 1 << 16
-"""Elements of a block: three or four float32 arrays of this size (256 KB) share an L2 cache."""
+BLOCK = 1 << 18
+"""Elements of a block: a float32 array of this size is 1 MB, and two or three stay in a core's caches."""
 
 GRAIN = 1 << 16
 """Elements for which another thread is worth waking."""
@@ -45,13 +46,13 @@ def accumulation_dtype(dtype: np.dtype) -> np.dtype:
 def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
     """A new array: function(out_block, *input_blocks) over flat blocks of inputs of one shape.
 
-    Half-precision blocks are widened to float32 before, and the result rounded after. Inputs that
-    fit one block are handed over as they are.
+    Half-precision blocks are widened to float32 before, and the result rounded after. Small inputs
+    are handed over as they are.
     """
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)
     out = np.empty(shape, dtype)
-    if out.size <= BLOCK and wide is dtype and shape != ():
+    if out.size <= GRAIN and wide is dtype and shape != ():
         function(out, *inputs)
         return out
     flat, flat_inputs = out.reshape(-1), [np.ascontiguousarray(a).reshape(-1) for a in inputs]
@@ -72,13 +73,12 @@ def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
 def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
     """A new array: function(*input_blocks, out_block, axis) over blocks of whole rows along `axis`.
 
-    Inputs that fit one block are handed over as they are. The blocks of larger ones are (rows, n)
-    where axis is the last one, and (rows, n, inner) otherwise: the row runs along axis 1 in either
+    Small inputs are handed over as they are. The blocks of larger ones are (rows, n) where axis is the last one, and (rows, n, inner) otherwise: the row runs along axis 1 in either
     case. Half precision is computed in float32.
     """
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)
-    if 0 < inputs[0].size <= BLOCK and wide is dtype and shape != ():
+    if 0 < inputs[0].size <= GRAIN and wide is dtype and shape != ():
         out = np.empty(shape, dtype)
         function(*inputs, out, axis)
         return out
@@ -96,8 +96,25 @@ def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
         for rows in blocks(start, stop, BLOCK // (n * inner)):
             function(*[view[rows] for view in views], 1)
 
-    parallel_for(len(views[0]), work, GRAIN // (n * inner))
+    with rows_unbuffered(n):
+        parallel_for(len(views[0]), work, GRAIN // (n * inner))
     return out.astype(dtype, copy=False)
+
+
+@contextmanager
+def rows_unbuffered(n: int) -> Iterator[None]:
+    """Inside, `rows - column` and `rows * row`, for rows of n elements, take one loop a row.
+
+    NumPy would rather have loops of its buffer's 8192 elements, and repeats column or row into the
+    buffer to get them, which costs as much as the operation. A smaller buffer is not worth filling,
+    and from about 512 elements on a row is long enough for a loop of its own.
+    """
+    before = np.setbufsize(512) if n >= 512 else 0
+    try:
+        yield
+    finally:
+        if before:
+            np.setbufsize(before)
 
 
 def row_sum(block: np.ndarray, axis: int = 1) -> np.ndarray:

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks, row_dot, row_sum
+from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks, row_dot, row_sum, rows_unbuffered
 from .threads import parallel_for
 
 
@@ -40,12 +40,13 @@ def layer_norm_forward(x, normalized_shape, weight=None, bias=None, eps=1e-5):
         for block in blocks(start, stop, BLOCK // n):
             mean[block], rstd[block] = normalize(rows[block], out[block])
 
-    if 0 < rows.size <= BLOCK:
+    if 0 < rows.size <= GRAIN:
         mean, rstd = normalize(rows, out)
     else:
         mean, rstd = np.zeros((len(rows), 1), wide), np.full((len(rows), 1), np.nan, wide)
         if rows.size:
-            parallel_for(len(rows), work, GRAIN // n)
+            with rows_unbuffered(n):
+                parallel_for(len(rows), work, GRAIN // n)
     kept = x.ndim - len(normalized_shape)
     statistics = (*x.shape[:kept], *[1] * len(normalized_shape))
     out = out.reshape(x.shape).astype(x.dtype, copy=False)
@@ -83,7 +84,7 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
             dx *= rstd
         return (
             rstd[:, 0] @ product if needs[1] else zero,
-            np.add.reduce(g, axis=0) if needs[2] else zero,
+            np.ones(len(g), wide) @ g if needs[2] else zero,
         )
 
     def work(start, stop):
@@ -95,11 +96,13 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
             db += more[1]
         return dw, db
 
-    if 0 < rows.size <= BLOCK:
+    if 0 < rows.size <= GRAIN:
         dw, db = gradients(grads, rows, mean, rstd, dx)
     else:
         dw, db = np.zeros(n, wide), np.zeros(n, wide)
-        for more in parallel_for(len(rows), work, GRAIN // n) if rows.size else ():
+        with rows_unbuffered(n):
+            parts = parallel_for(len(rows), work, GRAIN // n) if rows.size else ()
+        for more in parts:
             dw += more[0]
             db += more[1]
     dx = None if dx is None else dx.reshape(x.shape).astype(x.dtype, copy=False)

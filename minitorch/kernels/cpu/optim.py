@@ -123,7 +123,7 @@ def _in_blocks(kernel, param, grad, *state):
     The scratch block is one for each thread: it stays in the cache from block to block.
     """
     arrays = [param, grad, *state]
-    if param.size <= BLOCK or not all(a.flags.c_contiguous for a in (param, *state)):
+    if param.size <= GRAIN or not all(a.flags.c_contiguous for a in (param, *state)):
         kernel(np.empty_like(param), *arrays)  # a single block, or no flat view exists
         return
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in arrays]

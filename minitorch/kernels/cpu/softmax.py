@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blocking import by_rows, row_dot, row_sum
+from .exponential import exp
 
 
 def softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
@@ -18,7 +19,7 @@ def softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
 
     def kernel(x, out, axis):
         np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=out)
-        np.exp(out, out=out)
+        exp(out, out)
         out /= row_sum(out, axis)
 
     return by_rows(kernel, axis, x)
@@ -39,7 +40,7 @@ def log_softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
 
     def kernel(x, out, axis):
         np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=out)
-        out -= np.log(row_sum(np.exp(out), axis))
+        out -= np.log(row_sum(exp(out, np.empty_like(out)), axis))
 
     return by_rows(kernel, axis, x)
 
@@ -48,7 +49,7 @@ def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.nda
     """The gradient for x: grad - exp(out) * sum(grad)."""
 
     def kernel(grad, out, dx, axis):
-        np.exp(out, out=dx)
+        exp(out, dx)
         dx *= row_sum(grad, axis)
         np.subtract(grad, dx, out=dx)
 

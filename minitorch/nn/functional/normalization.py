@@ -7,10 +7,12 @@ PyTorch: aten/src/ATen/native/Normalization.cpp, layer_norm.cpp, group_norm.cpp.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import dtypes
 from ...autograd.grad_mode import no_grad
 from ...ops.declare import composite
-from ...ops.normalization import _batch_norm, _layer_norm
+from ...ops.normalization import _batch_norm, _group_norm, _layer_norm
 from .pooling import avg_pool2d
 
 
@@ -98,10 +100,11 @@ def batch_norm(
         return _batch_norm(input, weight, bias, running_mean, running_var, eps)[0]
     out, mean, var = _batch_norm(input, weight, bias, None, None, eps)
     if running_mean is not None:
-        with no_grad():
-            unbiased = var * (count / max(count - 1, 1))
-            for running, now in ((running_mean, mean), (running_var, unbiased)):
-                running.mul_(1 - momentum).add_(now.to(running.dtype), alpha=momentum)
+        unbiased = var.array * (count / max(count - 1, 1))
+        for running, now in ((running_mean, mean.array), (running_var, unbiased)):
+            # Straight into the memory: as in PyTorch autograd is not to take it for a change.
+            moved = (1 - momentum) * running.array + momentum * now
+            np.copyto(running.array, moved, casting="unsafe")
     return out
 
 
@@ -148,19 +151,14 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         raise RuntimeError(
             f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
         )
-    n, channels = input.shape[:2]
+    channels = input.shape[1]
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(
             "Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
     _check_parameters((channels,), weight=weight, bias=bias)
-    size = input.numel() // max(n * num_groups, 1)
-    out = _layer_norm(input.reshape(n, num_groups, size), (size,), None, None, eps)[0]
-    out = out.reshape(input.shape)
-    channel = (-1, *[1] * (input.ndim - 2))
-    out = out if weight is None else out * weight.reshape(channel)
-    return out if bias is None else out + bias.reshape(channel)
+    return _group_norm(input, num_groups, weight, bias, eps)[0]
 
 
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):

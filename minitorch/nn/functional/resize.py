@@ -105,7 +105,7 @@ def _taps(mode, m: int, n: int, scale, align_corners, antialias, wide) -> tuple:
     if align_corners:
         step = wide((m - 1) / (n - 1) if n > 1 else 0)
     if antialias:
-        return _wide_taps(cubic, i, m, step, align_corners)
+        return _wide_taps(cubic, i, m, step)
     x = i.astype(wide) * step if align_corners else (i + wide(0.5)) * step - wide(0.5)
     if not cubic:
         x = np.maximum(x, 0)
@@ -126,11 +126,11 @@ def _cubic(t, a=-0.75):
     return np.where(t <= 1, near, np.where(t < 2, (((t - 5) * t + 8) * t - 4) * a, 0))
 
 
-def _wide_taps(cubic, i, m, step, align_corners) -> tuple:
+def _wide_taps(cubic, i, m, step) -> tuple:
     """Taps of a window as wide as `step`, over which the filter is stretched."""
     stretch = max(step, 1)
     support = (2 if cubic else 1) * stretch
-    centre = (i + 0.5) * step if not align_corners else i * step + 0.5
+    centre = (i + 0.5) * step
     start = np.maximum((centre - support + 0.5).astype(np.int64), 0)
     stop = np.minimum((centre + support + 0.5).astype(np.int64), m)
     filter = (lambda t: _cubic(t, -0.5)) if cubic else _triangle

@@ -18,6 +18,8 @@ def pixel_shuffle(input, upscale_factor):
         )
     if r <= 0:
         raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    if r == 1:
+        return input.clone()
     *outer, c, h, w = input.shape
     if c % (r * r):
         raise RuntimeError(
@@ -40,6 +42,8 @@ def pixel_unshuffle(input, downscale_factor):
         )
     if r <= 0:
         raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    if r == 1:
+        return input.clone()
     *outer, c, h, w = input.shape
     if h % r or w % r:
         raise RuntimeError(
