@@ -45,6 +45,7 @@ class ElsewhereArray:
 
     def __init__(self, shape):
         self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype("float32")
+        self.size = int(np.prod(shape))
 
 
 def test_mixed_devices_are_pytorchs_error():

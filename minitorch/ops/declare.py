@@ -297,6 +297,8 @@ def _alone(op: Op):
                 return fill(out, call, args, kwargs)
             args, kwargs = op.arrange(args, kwargs)
         input = args[0]
+        if type(input) is np.ndarray:  # in a formula
+            return forward(*args, **kwargs)
         if many or not isinstance(input, Tensor):
             return op(*args, **kwargs)
         if op.elementwise and input.array.size >= LARGE:
@@ -341,6 +343,8 @@ def _unary(op: Op):
     usual = _FLOAT32 if "f" in codes else None
 
     def call(input, *args, **options):
+        if type(input) is np.ndarray and not options:  # in a formula
+            return op.forward(input, *args)
         if args or options or not isinstance(input, Tensor):
             return _promoted_call(op, (input, *args), options, check)
         array = input.array

@@ -80,10 +80,14 @@ def fill_diagonal_(self, fill_value, wrap=False):
     return self
 
 
-def _triangle(half: str, ufunc, kept: str, mask) -> None:
+def _triangle(half: str, twin, kept: str, compare) -> None:
+    def mask(row, offset, col):
+        return compare.outer(np.arange(row), np.arange(-offset, col - offset))
+
     def triangle(input, diagonal=0):
         require(input.ndim > 1, "{}: input tensor must have at least 2 dimensions", half)
-        return ufunc(input, diagonal)
+        *_, row, col = input.shape
+        return np.where(mask(row, diagonal, col), input, input.dtype.type(0))
 
     def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
         require(row >= 0 <= col, "row and col must be non-negative, got {} and {}", row, col)
@@ -96,9 +100,9 @@ def _triangle(half: str, ufunc, kept: str, mask) -> None:
     )
     indices.__doc__ = f"Where {half} leaves a (row, col) matrix as it is: (2, n). As in torch."
     composite(indices, method=False)
-    call = op(triangle, inplace=True, numpy=ufunc)
+    call = op(triangle, inplace=True, numpy=twin, alone=True)
     call.derivatives(input=lambda grad, diagonal: call(grad, diagonal))
 
 
-_triangle("triu", np.triu, "above", lambda n, k, m: 1 - np.tri(n, m, k - 1))
-_triangle("tril", np.tril, "below", lambda n, k, m: np.tri(n, m, k))
+_triangle("triu", np.triu, "above", np.less_equal)
+_triangle("tril", np.tril, "below", np.greater_equal)

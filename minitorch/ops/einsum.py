@@ -135,10 +135,10 @@ def _contract(a, labels_a: list, b, labels_b: list, wanted: set):
     columns = [label for label in labels_b if label not in labels_a]
 
     def arranged(tensor, labels, *groups):
-        tensor = tensor.permute([labels.index(label) for group in groups for label in group])
+        tensor = _in_order(tensor, labels, [label for group in groups for label in group])
         extents = iter(tensor.shape)
         shapes = [[next(extents) for _ in group] for group in groups]
-        return tensor.reshape([math.prod(shape) for shape in shapes]), shapes
+        return _reshaped(tensor, [math.prod(shape) for shape in shapes]), shapes
 
     a, (batch_shape, row_shape, _) = arranged(a, labels_a, batch, rows, summed)
     b, (_, _, column_shape) = arranged(b, labels_b, batch, summed, columns)

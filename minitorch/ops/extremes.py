@@ -101,17 +101,26 @@ RESULTS = {
 }
 
 
+def _at(indices, dim) -> tuple:
+    """`indices` along `dim` as an index of all dimensions; NumPy's take_along_axis, but quicker."""
+    ndim, dim = indices.ndim, dim % indices.ndim
+    extents = enumerate(indices.shape)
+    return tuple(
+        [indices if d == dim else np.arange(n).reshape((n,) + (1,) * (ndim - 1 - d)) for d, n in extents]
+    )
+
+
 @op(alone=True, method=False, function=False)
 def pick(input, indices, dim):
     """The elements at `indices`, an array, along `dim`; no element twice."""
-    return np.take_along_axis(input, indices, dim)
+    return input[_at(indices, dim)]
 
 
 @op(alone=True, method=False, function=False)
 def put_along(grad, indices, dim, shape):
     """Zeros of `shape`, with `grad` at `indices` along `dim`."""
     out = np.zeros(shape, grad.dtype)
-    np.put_along_axis(out, indices, grad, dim)
+    out[_at(indices, dim)] = grad
     return out
 
 

@@ -20,7 +20,7 @@ from .declare import composite, functions, op, view_op
 from .errors import require
 
 
-@op(function=False, method=False)
+@op(function=False, method=False, alone=True)
 def put_back(grad, shape, view, args, overlaps=False):
     """Zeros of `shape`, with `grad` added where view(zeros, *args) looks.
 
@@ -146,7 +146,7 @@ def take_at(input, index):
 take_at.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, input_shape))
 
 
-@op(function=False, method=False)
+@op(function=False, method=False, alone=True)
 def unindex(grad, index, shape, unique=False):
     """Zeros of `shape`, with `grad` added at `index`. `unique`: it names no element twice."""
     rows, out = index[0], np.zeros(shape, grad.dtype)

@@ -95,23 +95,25 @@ def check_history(target: Tensor, tracked: bool, part=False) -> None:
 def move_in_graph(target: Tensor, node) -> None:
     """`target` was changed in place by `node`: give it, its base and their views new places."""
     storage = target._storage
-    retained = target._retains_grad is not None  # then .grad is to be that of the new values
     if target._view is None:
         target._node, target._requires_grad = node, True
         base = target
     else:
-        base, step, _ = target._view
+        base, steps, _ = target._view
         value = wrap(target.array)
         value._node, value._requires_grad = node, True
-        overwrite.op.record((alias(base), value, step, base), base)
+        overwrite.op.record((alias(base), value, steps, base), base)
+    moved = [base]
     for reference in list(storage.views or ()):
         view = reference()
         if view is not None and view._view is not None and view._view[0] is base:
             stale = view._view[2]
             view._node = Stale(view) if stale else take_again(base, view._view[1])._node
             view._requires_grad = True
-    if retained:
-        target.retain_grad()
+            moved += [] if stale else [view]
+    for tensor in moved:
+        if tensor._retains_grad is not None:  # .grad is to be that of the new values
+            tensor.retain_grad()
 
 
 def update(target: Tensor, operation, *args, **kwargs) -> Tensor:

@@ -5,6 +5,8 @@ PyTorch: aten/src/ATen/native/LinearAlgebra.cpp.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import dtypes, kernels
@@ -42,7 +44,7 @@ def matmul(input, other):
             f"mat1 and mat2 shapes cannot be multiplied ({_matrix(input, 0)} and "
             f"{_matrix(other, 1)})"
         )
-    if input.ndim > 2 and other.ndim == 2 and input.flags.c_contiguous:
+    if input.ndim > 2 and other.ndim == 2 and input.size and input.flags.c_contiguous:
         # One product with all rows is quicker than one for each matrix of the batch.
         rows = kernels.matmul(input.reshape(-1, inner), other)
         result = rows.reshape(*input.shape[:-1], other.shape[-1])
@@ -68,7 +70,7 @@ def _matmul_by_input(grad, input_shape, other):
         return np.expand_dims(grad, -1) * other
     if len(input_shape) == 1:  # (n) @ (..., n, m) -> (..., m)
         return product(other, np.expand_dims(grad, -1))[..., 0]
-    return product(grad, np.swapaxes(other, -1, -2))  # (..., n, m) @ (m, k) -> (..., n, k)
+    return product(grad, other.swapaxes(-1, -2))  # (..., n, m) @ (m, k) -> (..., n, k)
 
 
 def _matmul_by_other(grad, input, other_shape):
@@ -80,9 +82,10 @@ def _matmul_by_other(grad, input, other_shape):
         return product(np.swapaxes(input, -1, -2), np.expand_dims(grad, -1))[..., 0]
     if len(other_shape) == 2 and len(input.shape) > 2:
         # a weight for many rows: the product sums over them
-        input = np.reshape(input, (-1, input.shape[-1]))
-        grad = np.reshape(grad, (-1, grad.shape[-1]))
-    return product(np.swapaxes(input, -1, -2), grad)  # (k, n) @ (n, m) -> (k, m)
+        rows = math.prod(input.shape[:-1])
+        input = np.reshape(input, (rows, input.shape[-1]))
+        grad = np.reshape(grad, (rows, grad.shape[-1]))
+    return product(input.swapaxes(-1, -2), grad)  # (k, n) @ (n, m) -> (k, m)
 
 
 matmul.derivatives(input=_matmul_by_input, other=_matmul_by_other)

@@ -154,7 +154,9 @@ class Op:
                 storage = value._storage
                 saved.append((value.array, edge, storage, storage.version))
             else:
-                saved.append((_unwrap(value, []), None, None, 0))
+                if type(value) in (list, tuple):
+                    value = _unwrap(value, [])
+                saved.append((value, None, None, 0))
         if self.many:
             for i, (position, part) in enumerate(plan.saves):
                 number = position - len(self.parameters)

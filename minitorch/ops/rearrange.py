@@ -13,11 +13,13 @@ from .dims import axes, axis, sizes
 from .errors import require
 
 
-@op(numpy=np.flip)
+@op(numpy=np.flip, alone=True)
 def flip(input, *dims):
     """A copy with the order along `dims` reversed. Mirrors torch.flip."""
     dims = sizes(dims)
-    return np.flip(input, axes(dims, input.ndim) if dims else ()).copy(order="K")
+    dims = axes(dims, input.ndim) if dims else ()
+    backwards = [slice(None, None, -1 if d in dims else 1) for d in range(input.ndim)]
+    return input[(*backwards, ...)].copy(order="K")
 
 
 flip.derivatives(input=lambda grad, dims: flip(grad, *dims))
@@ -51,7 +53,7 @@ def rot90(input, k=1, dims=(0, 1)):
     return flip(input.transpose(a, b), a if k % 4 == 1 else b)
 
 
-@op(numpy=np.roll)
+@op(numpy=np.roll, alone=True)
 def roll(input, shifts, dims=()):
     """Elements moved by `shifts` along `dims`, round the end; without dims, as in one vector.
 
@@ -61,7 +63,14 @@ def roll(input, shifts, dims=()):
     fits = shifts and (len(shifts) == len(dims) or (not dims and len(shifts) == 1))
     require(fits, "shifts and dimensions must align. shifts: {}, dims: {}", shifts, dims)
     require(input.ndim or not dims, "a tensor without dimensions has no dim", error=IndexError)
-    return np.roll(input, shifts, [axis(d, input.ndim) for d in dims] if dims else None)
+    if not dims:
+        return roll(input.reshape(-1), shifts, 0).reshape(input.shape)
+    for n, dim in zip(shifts, dims, strict=True):
+        dim = axis(dim, input.ndim)
+        before, start = (slice(None),) * dim, -n % max(input.shape[dim], 1)
+        parts = [input[(*before, part)] for part in (slice(start, None), slice(start))]
+        input = np.concatenate(parts, dim)
+    return input
 
 
 roll.derivatives(input=lambda grad, shifts, dims: roll(grad, [-n for n in sizes((shifts,))], dims))

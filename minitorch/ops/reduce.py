@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
-from .declare import composite, functions, op
+from .declare import composite, functions, in_namespace, op
 from .dims import axes, spread
 
 INF = float("inf")
@@ -304,6 +304,7 @@ def _norm_by_input(grad, input, out, ord, dim, keepdim):
 _norm.derivatives(input=_norm_by_input)
 
 
+@in_namespace
 def vector_norm(input, ord=2, dim=None, keepdim=False, *, dtype=None):
     """sum(|x| ** ord) ** (1 / ord) over `dim` (default: of everything), of floats.
 

@@ -62,7 +62,7 @@ def _view(input, *shape):
 
 
 for reshaping in (reshape, _view):
-    reshaping.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
+    reshaping.derivatives(input=lambda grad, input_shape: grad.reshape(input_shape))
 
 
 @composite(function=False)
@@ -153,9 +153,13 @@ def permute(input, *dims):
     return input.transpose(dims)
 
 
-permute.derivatives(
-    input=lambda grad, dims: permute(grad, *np.argsort([d % len(grad.shape) for d in sizes(dims)]))
-)
+def _inverse(dims) -> list[int]:
+    """The order of dimensions that undoes the order `dims`."""
+    dims = [d % len(dims) for d in dims]
+    return [dims.index(i) for i in range(len(dims))]
+
+
+permute.derivatives(input=lambda grad, dims: permute(grad, _inverse(sizes(dims))))
 
 
 @composite(numpy=np.moveaxis, aliases=("moveaxis",))
@@ -218,7 +222,7 @@ def unsqueeze(input, dim):
     return input[(slice(None),) * axis(dim, input.ndim + 1) + (None,)]
 
 
-unsqueeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
+unsqueeze.derivatives(input=lambda grad, input_shape: grad.reshape(input_shape))
 
 
 @view_op(numpy=np.squeeze)
@@ -228,7 +232,7 @@ def squeeze(input, dim=None):
     return input.squeeze(tuple(dims))
 
 
-squeeze.derivatives(input=lambda grad, input_shape: np.reshape(grad, input_shape))
+squeeze.derivatives(input=lambda grad, input_shape: grad.reshape(input_shape))
 
 
 @view_op(function=False)

@@ -19,7 +19,8 @@ from .extremes import lines, picked, sortable
 def order(array, axis, descending=False):
     """The places of the elements along `axis`, smallest (or largest) first."""
     if descending:  # read backwards twice, equal elements end up as they stand
-        return array.shape[axis] - 1 - np.flip(order(np.flip(array, axis), axis), axis)
+        backwards = (slice(None),) * axis + (slice(None, None, -1),)
+        return array.shape[axis] - 1 - order(array[backwards], axis)[backwards]
     if array.itemsize == 4 and array.size > 256:
         return _order_by_bits(array, axis)
     return np.argsort(array, axis=axis, kind="stable")
@@ -73,7 +74,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
         if not 0 <= k <= n:
             raise RuntimeError(f"selected index k out of range: {k} of {n} along dimension {axis}")
         if n < 256 or k > n // 8:
-            return np.take(order(array, axis, largest), range(k), axis)
+            return order(array, axis, largest)[(slice(None),) * axis + (slice(k),)]
         parts = np.argpartition(array, min(n - k, n - 1) if largest else k, axis=axis)
         best = np.sort(np.take(parts, range(n - k, n) if largest else range(k), axis), axis)
         ranks = order(np.take_along_axis(array, best, axis), axis, largest)

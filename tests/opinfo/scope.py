@@ -24,10 +24,15 @@ EXCLUDED = {
         transpose_copy unbind_copy unfold_copy unsqueeze_copy view_copy nonzero_static
         hash_tensor""",
     "complex32, a type that is not here": "chalf",
-    "special functions that take a table of coefficients each": """special.airy_ai special.bessel_*
-        special.modified_bessel_* special.scaled_modified_bessel_*""",
-    "LAPACK's own formats of a factorisation": """geqrf ormqr linalg.householder_product
-        linalg.ldl_factor linalg.ldl_factor_ex linalg.ldl_solve""",
+    "special functions that take a table of coefficients, or a recurrence, each": """
+        special.airy_ai special.bessel_* special.modified_bessel_* special.scaled_modified_bessel_*
+        special.spherical_bessel_j0 special.*_polynomial_* igamma igammac""",
+    "LAPACK's own formats of a factorisation, which NumPy does not hand out": """geqrf ormqr
+        linalg.householder_product linalg.ldl_factor linalg.ldl_factor_ex linalg.ldl_solve
+        lu lu_solve lu_unpack linalg.lu linalg.lu_factor linalg.lu_factor_ex linalg.lu_solve""",
+    "forms that return a number instead of raising, and a deprecated one": """linalg.inv_ex
+        linalg.solve_ex linalg.cholesky_ex triangular_solve""",
+    "signal processing": "signal.windows.* stft istft",
     "hardly used, and a page each": """nn.functional.fractional_max_pool2d
         nn.functional.fractional_max_pool3d svd_lowrank pca_lowrank histogramdd""",
 }

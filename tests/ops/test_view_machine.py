@@ -320,6 +320,8 @@ class Views(RuleBasedStateMachine):
     @rule(data=st.data())
     def retain_grad(self, data):
         i = self.draw_pair(data)
+        if isinstance(self.pairs[i].ours._node, Stale):
+            return
         self.both(f"t{i}.retain_grad()", lambda T: self.pairs[i].of(T).retain_grad())
 
     # What must be true all the time
