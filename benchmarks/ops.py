@@ -6,8 +6,8 @@
 
 Both packages run in turn in one process, round by round, so that what else the machine does falls
 on both; each number is the median over the rounds. With one thread, the default, what is measured
-is the processor's time, in which other programs do not count. With more it is the clock's, and the
-thread pools of PyTorch and of NumPy's BLAS get in each other's way: leave the machine alone then.
+is the processor's time, in which other programs do not count. With more it is the clock's: leave the
+machine alone then.
 """
 
 from __future__ import annotations
@@ -228,6 +228,9 @@ def compare(packages, make_step, case: Case, arrays, rounds: int, clock) -> list
     times: list[list[float]] = [[] for _ in steps]
     for _ in range(rounds):
         for step, n, found in zip(steps, repeats, times, strict=True):
+            if clock is time.perf_counter:  # several threads: let the other package's stop spinning
+                time.sleep(0.02)
+                step()
             found.append(timed(step, n, clock))
     return [statistics.median(t) for t in times]
 

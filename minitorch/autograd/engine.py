@@ -232,18 +232,18 @@ def _undo_broadcast(grad, edge: Node):
 
     The one place where broadcasting is undone, for every operation.
     """
-    shape = edge.shape
-    added = len(grad.shape) - len(shape)
-    fits = added >= 0 and all(n in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True))
-    if not fits:
-        raise RuntimeError(
-            f"{edge.name()} got a gradient of shape {list(grad.shape)}, but the value it belongs "
-            f"to has shape {list(shape)}"
-        )
-    stretched = tuple(
-        i for i, m in enumerate(grad.shape) if i < added or (shape[i - added] == 1 and m != 1)
-    )
-    return np.sum(grad, axis=stretched, keepdims=True).reshape(shape)
+    shape, stretched_shape = edge.shape, grad.shape
+    added = len(stretched_shape) - len(shape)
+    stretched = list(range(added))
+    for i, n in enumerate(shape, added):
+        if added < 0 or n not in (1, stretched_shape[i]):
+            raise RuntimeError(
+                f"{edge.name()} got a gradient of shape {list(stretched_shape)}, but the value it "
+                f"belongs to has shape {list(shape)}"
+            )
+        if n != stretched_shape[i]:
+            stretched.append(i)
+    return grad.sum(tuple(stretched), keepdims=True).reshape(shape)
 
 
 def run(

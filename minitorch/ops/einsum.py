@@ -35,7 +35,19 @@ def einsum(*args):
         wanted = set(output).union(*[later for _, later in pairs[i + 1 :]])
         tensor, labels = _contract(tensor, labels, other, others, wanted)
     tensor, labels = _sum_out(tensor, labels, set(output))
-    return tensor.permute([labels.index(label) for label in output])
+    return _in_order(tensor, labels, output)
+
+
+# Steps that need not be taken are left out, for each is a node in the graph.
+
+
+def _in_order(tensor, labels: list, order: list):
+    same = labels == order
+    return tensor if same else tensor.permute([labels.index(label) for label in order])
+
+
+def _in_shape(tensor, shape: list):
+    return tensor if list(tensor.shape) == shape else tensor.reshape(shape)
 
 
 def _as_equation(args) -> tuple[str, list]:
@@ -138,16 +150,19 @@ def _contract(a, labels_a: list, b, labels_b: list, wanted: set):
         tensor = _in_order(tensor, labels, [label for group in groups for label in group])
         extents = iter(tensor.shape)
         shapes = [[next(extents) for _ in group] for group in groups]
-        return _reshaped(tensor, [math.prod(shape) for shape in shapes]), shapes
+        return _in_shape(tensor, [math.prod(shape) for shape in shapes]), shapes
 
     a, (batch_shape, row_shape, _) = arranged(a, labels_a, batch, rows, summed)
     b, (_, _, column_shape) = arranged(b, labels_b, batch, summed, columns)
     product = functions["matmul"](a, b) if summed else a * b  # (b, n, 1) * (b, 1, m) broadcasts
-    return product.reshape([*batch_shape, *row_shape, *column_shape]), batch + rows + columns
+    shape = [*batch_shape, *row_shape, *column_shape]
+    return _in_shape(product, shape), batch + rows + columns
 
 
 def _same_extents(a, labels_a, b, labels_b, both):
     """Dimensions of extent 1 stretched to the other operand's."""
+    if not any(a.shape[labels_a.index(x)] != b.shape[labels_b.index(x)] for x in both):
+        return a, b
     shape_a, shape_b = list(a.shape), list(b.shape)
     for label in both:
         i, j = labels_a.index(label), labels_b.index(label)

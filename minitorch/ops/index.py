@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -89,9 +90,9 @@ def _split(index) -> tuple[tuple, tuple | None]:
     if type(index) is list and any(isinstance(i, _NESTED) for i in index):
         index = tuple(index)  # x[[0, 1], [1, 2]], as it was once written
     parts = [_part(i) for i in index] if isinstance(index, tuple) else [_part(index)]
-    if not any(isinstance(i, np.ndarray) for i in parts):
+    if not any([type(i) is np.ndarray for i in parts]):
         return tuple(parts), None
-    if not any(type(i) is int for i in parts):
+    if not any([type(i) is int for i in parts]):
         return (), tuple(parts)
     first: list = []
     second: list = []
@@ -131,7 +132,10 @@ _WHOLE = slice(None)
 
 
 def _view(self, index: tuple):
-    last = next((i for i in reversed(index) if i is not Ellipsis and i != _WHOLE), Ellipsis)
+    last: Any = Ellipsis
+    for i in index:
+        if i is not Ellipsis and i != _WHOLE:
+            last = i
     return _BASIC[type(last)](self, index)
 
 

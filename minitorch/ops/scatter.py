@@ -37,9 +37,8 @@ def _numbers(name: str, index, dim: int, shape):
         *(name, index.ndim, ndim),
     )
     extent = shape[dim] if ndim else 1
-    if (
-        np.maximum.reduce(index.view(np.uint64), None) >= extent
-    ):  # the negative ones are too large as well
+    # As unsigned numbers the negative ones are too large as well.
+    if np.maximum.reduce(index.view(np.uint64), None) >= extent:
         wrong = index[(index < 0) | (index >= extent)].flat[0]
         raise RuntimeError(
             f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {extent}"
@@ -48,16 +47,17 @@ def _numbers(name: str, index, dim: int, shape):
         return index
     numbers, step = None, 1
     for d in reversed(range(ndim)):
-        places = index
-        if d != dim:
-            places = np.arange(index.shape[d]).reshape(-1, *(1,) * (ndim - 1 - d))
+        if d == dim:
+            places = index if step == 1 else index * step
+        else:
+            places = np.arange(0, index.shape[d] * step, step).reshape(-1, *(1,) * (ndim - 1 - d))
             require(
                 index.shape[d] <= shape[d],
                 "{}(): Size does not match at dimension {}: expected index {} to be no larger than "
                 "{} apart from dimension {}",
                 *(name, d, index.shape, shape, dim),
             )
-        numbers = places if numbers is None else numbers + places * step
+        numbers = places if numbers is None else numbers + places
         step *= shape[d]
     return numbers
 

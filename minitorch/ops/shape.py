@@ -246,9 +246,9 @@ def expand(input, *shape):
         "dimensions in the tensor ({})",
         *(len(shape), input.ndim),
     )
-    full = tuple(
-        input.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape)
-    )
+    full = shape
+    if -1 in shape:
+        full = (*shape[:added], *[m if n == -1 else n for n, m in zip(shape[added:], input.shape, strict=True)])
     try:
         out = np.broadcast_to(input, full)
     except ValueError:
@@ -343,6 +343,7 @@ def in_place(name: str) -> None:
             base, step, reason = self._view
             self._view = (base, view._view[1]._replace(before=step), reason)
         self.array, self._node = view.array, view._node
+        self.__dict__.pop("_accumulator", None)  # which knows the old shape
         self._storage.version += 1
         if self._retains_grad is not None and tracked:
             self.retain_grad()

@@ -93,7 +93,6 @@ IN_PLACE = {
 RESHAPING = {
     "unsqueeze_": lambda x, y: x.unsqueeze_(0),
     "transpose_": lambda x, y: x.transpose_(0, -1),
-    "detach_": lambda x, y: x.detach_(),
     "requires_grad_": lambda x, y: x.requires_grad_(),
 }
 
