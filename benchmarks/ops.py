@@ -6,8 +6,8 @@
 
 Both packages run in turn in one process, round by round, so that what else the machine does falls
 on both; each number is the median over the rounds. With one thread, the default, what is measured
-is the processor's time, in which other programs do not count. With more it is the clock's: leave the
-machine alone then.
+is the processor's time, in which other programs do not count. With more it is the clock's: leave
+the machine alone then.
 """
 
 from __future__ import annotations

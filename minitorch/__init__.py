@@ -49,6 +49,7 @@ from . import (
     distributed,
     fft,
     func,
+    functional,
     linalg,
     nn,
     optim,
@@ -75,7 +76,7 @@ from .settings import (
 from .version import __version__
 
 globals().update(_TYPES)
-globals().update(_functions)  # those of nn.functional that PyTorch has here as well are among them
+globals().update(_functions)  # those of functional, linalg and nn.functional are among them
 
 newaxis = None
 # Layouts: there is one, and it is strided.

@@ -71,6 +71,7 @@ class Tensor:
         _node: Any
         _requires_grad: bool
         _storage: Any
+        backward: Any  # autograd/differentiate.py
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, index: Any) -> Tensor: ...

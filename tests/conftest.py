@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+import torch.testing._internal.common_utils  # first: it sets hypothesis' profile to its own
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)

@@ -23,9 +23,13 @@ def test_switches_are_kept(T):
     assert T.are_deterministic_algorithms_enabled()
     T.use_deterministic_algorithms(False)
     assert not T.are_deterministic_algorithms_enabled()
-    T.backends.cudnn.benchmark = True
-    assert T.backends.cudnn.benchmark
-    T.backends.cudnn.benchmark = False
+
+
+def test_cudnns_flags_can_be_set():
+    """Not asked of PyTorch here, whose test tools forbid it to change them."""
+    minitorch.backends.cudnn.benchmark = True
+    assert minitorch.backends.cudnn.benchmark
+    minitorch.backends.cudnn.benchmark = False
 
 
 def test_compile_hands_back_what_it_was_given():

@@ -71,9 +71,14 @@ def backward(
 
 def _backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
     """Add the gradients of this tensor to its leaves' .grad. See `autograd.backward`."""
-    backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+    if inputs is not None:
+        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+        return
+    keep = create_graph if retain_graph is None else retain_graph
+    run([_root(0, self, gradient, create_graph)], keep_graph=keep, create_graph=create_graph)
 
 
+_backward.__name__ = "backward"
 Tensor.backward = _backward
 
 
@@ -165,32 +170,35 @@ def _roots(tensors: tuple, grads, create_graph: bool) -> list[tuple[Node, Any]]:
     grads = [None] * len(tensors) if grads is None else _as_tuple(grads)
     if len(grads) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
-    roots = []
-    for i, (tensor, grad) in enumerate(zip(tensors, grads, strict=True)):
-        node = tensor.edge if isinstance(tensor, GradientEdge) else edge_of(tensor)
-        if node is None:
-            raise RuntimeError(
-                f"element {i} of tensors does not require grad and does not have a grad_fn"
-            )
-        if grad is None:
-            if math.prod(node.shape) != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            if node.dtype.kind == "c":
-                raise RuntimeError(
-                    "grad can be implicitly created only for real scalar outputs but got "
-                    f"{dtypes.of(node)}"
-                )
-            grad = wrap(np.ones(node.shape, node.dtype))
-        elif (
-            not isinstance(grad, Tensor)
-            or grad.array.shape != node.shape
-            or grad.array.dtype != node.dtype
-        ):
-            _check_root(i, node, grad)
+    pairs = enumerate(zip(tensors, grads, strict=True))
+    return [_root(i, tensor, grad, create_graph) for i, (tensor, grad) in pairs]
+
+
+def _root(i: int, tensor, grad, create_graph: bool) -> tuple[Node, Any]:
+    """The node of output `i`, and its gradient."""
+    node = tensor.edge if isinstance(tensor, GradientEdge) else edge_of(tensor)
+    if node is None:
+        raise RuntimeError(
+            f"element {i} of tensors does not require grad and does not have a grad_fn"
+        )
+    if grad is None:
+        if math.prod(node.shape) != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
         if node.dtype.kind == "c":
-            grad = conjugate(grad)
-        roots.append((node, grad if create_graph else grad.array.view()))
-    return roots
+            raise RuntimeError(
+                "grad can be implicitly created only for real scalar outputs but got "
+                f"{dtypes.of(node)}"
+            )
+        grad = wrap(np.ones(node.shape, node.dtype))
+    elif (
+        not isinstance(grad, Tensor)
+        or grad.array.shape != node.shape
+        or grad.array.dtype is not node.dtype
+    ):
+        _check_root(i, node, grad)
+    if node.dtype.kind == "c":
+        grad = conjugate(grad)
+    return node, grad if create_graph else grad.array.view()
 
 
 def _check_root(i: int, node: Node, grad) -> None:

@@ -5,11 +5,10 @@ Everything has derivatives, because its parts have. PyTorch: torch/linalg/__init
 
 from ..ops.decompositions import LinAlgError
 from ..ops.linalg import matmul
-from ..ops.reduce import vector_norm
 from . import older
 from .factors import cholesky, eig, eigh, eigvals, eigvalsh, qr, svd, svdvals
-from .norms import cond, matrix_norm, norm
-from .products import cross, matrix_exp, matrix_power, multi_dot, vecdot
+from .norms import cond, matrix_norm, norm, vector_norm
+from .products import cross, diagonal, matrix_exp, matrix_power, multi_dot, vander, vecdot
 from .solving import (
     det,
     inv,

@@ -1,4 +1,4 @@
-"""How large matrices are.
+"""How large vectors and matrices are.
 
 PyTorch: torch/linalg/__init__.py.
 """
@@ -7,10 +7,24 @@ from __future__ import annotations
 
 import math
 
+from .. import dtypes
 from ..ops import decompositions as base
 from ..ops.declare import in_namespace
-from ..ops.reduce import vector_norm
+from ..ops.reduce import _norm
 from .factors import svdvals
+
+
+@in_namespace
+def vector_norm(input, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """sum(|x| ** ord) ** (1 / ord) over `dim` (default: of everything), of floats.
+
+    `ord`: any number; inf and -inf are the largest and the smallest |x|, 0 counts what is not 0.
+    Mirrors torch.linalg.vector_norm.
+    """
+    input = input if dtype is None else input.to(dtype)
+    if input.dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating dtype, but got {input.dtype}")
+    return _norm(input.abs() if input.is_complex() else input, ord, dim, keepdim)
 
 
 @in_namespace

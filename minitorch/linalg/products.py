@@ -116,3 +116,24 @@ def matrix_exp(A):
     for _ in range(squarings):
         result = matmul(result, result)
     return result
+
+
+@in_namespace
+def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+    """`torch.diagonal` of matrices in the last two dimensions. Mirrors torch.linalg.diagonal."""
+    return A.diagonal(offset, dim1, dim2)
+
+
+def powers(x, n: int):
+    """1, x, x ** 2, ...: `n` of them, along a new last dimension."""
+    factors = [functions["ones_like"](x)] + [x] * (n - 1)
+    return functions["stack"](factors, -1).cumprod(-1)[..., :n]
+
+
+@in_namespace
+def vander(x, *, N=None):
+    """The first `N` powers of each element (..., n): (..., n, N). Mirrors torch.linalg.vander."""
+    n = N if N is not None else x.shape[-1] if x.ndim else 1
+    if n < 2:
+        raise RuntimeError("N must be greater than 1.")
+    return powers(x if x.ndim else x.reshape(1), n)

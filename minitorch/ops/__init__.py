@@ -17,7 +17,6 @@ from . import (  # importing a family registers its operations
     creation,
     diagonal,
     dropout,
-    einsum,
     elementwise,
     extremes,
     index,

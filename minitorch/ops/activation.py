@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 from .. import dtypes, kernels
-from .choose import select
+from .choose import between, select
 from .declare import elementwise, functions, op
 from .nn import fused
-from .ufuncs import sigmoid, tanh
+from .ufuncs import sigmoid
 
 
 def activation(forward=None, *, kinds="", method=False, node=""):
@@ -37,6 +37,11 @@ def activation(forward=None, *, kinds="", method=False, node=""):
     call = op(checked, alone=True, function=method, method=method, node=node)
     call.op.elementwise = True
     return call
+
+
+def _times(x, number):
+    """x * number, but the array itself for the usual 1."""
+    return x if number == 1 else x * number
 
 
 # Of several NumPy calls: kernels
@@ -88,11 +93,12 @@ def softplus(input, beta=1, threshold=20):
     return kernels.softplus_forward(input, beta, threshold)
 
 
-softplus.derivatives(
-    input=lambda grad, input, beta, threshold: (
-        grad * select(input * beta > threshold, 1.0, sigmoid(input * beta))
-    )
-)
+def _softplus_by_input(grad, input, beta, threshold):
+    x = _times(input, beta)
+    return grad * select(x > threshold, 1.0, sigmoid(x))
+
+
+softplus.derivatives(input=_softplus_by_input)
 
 # Smooth
 
@@ -103,7 +109,7 @@ def logsigmoid(input):
 
     Mirrors torch.nn.functional.logsigmoid.
     """
-    return np.minimum(input, 0) - np.log1p(np.exp(-np.absolute(input)))
+    return between(input, high=0) - np.log1p(np.exp(-np.absolute(input)))
 
 
 logsigmoid.derivatives(input=lambda grad, input: grad * sigmoid(-input))
@@ -112,8 +118,8 @@ logsigmoid.derivatives(input=lambda grad, input: grad * sigmoid(-input))
 @activation
 def _elu(input, alpha, scale=1.0, input_scale=1.0):
     """scale * input above 0, scale * alpha (e^(input_scale input) - 1) below: elu, celu, selu."""
-    below = np.expm1(np.minimum(input, 0) * input_scale) * (alpha * scale)
-    return select(input > 0, input * scale, below)
+    below = np.expm1(_times(between(input, high=0), input_scale))
+    return _times(between(input, 0), scale) + _times(below, alpha * scale)
 
 
 _elu.derivatives(
@@ -122,7 +128,7 @@ _elu.derivatives(
         * select(
             input > 0,
             scale,
-            np.exp(np.minimum(input, 0) * input_scale) * (alpha * scale * input_scale),
+            _times(np.exp(_times(np.minimum(input, 0), input_scale)), alpha * scale * input_scale),
         )
     )
 )
@@ -130,11 +136,11 @@ _elu.derivatives(
 
 @activation
 def _mish(input):
-    return input * np.tanh(np.logaddexp(input, 0))
+    return input * np.tanh(kernels.softplus_forward(input))
 
 
 def _mish_by_input(grad, input):
-    t = tanh(softplus(input))
+    t = np.tanh(softplus(input))
     return grad * (t + input * sigmoid(input) * (1 - t * t))
 
 

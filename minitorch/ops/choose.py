@@ -75,7 +75,6 @@ def select(condition, input, other):
     return np.where(condition, input, other)
 
 
-
 def _check_condition(condition, *_):
     if getattr(condition, "dtype", None) not in (dtypes.bool_, dtypes.uint8):
         raise RuntimeError(
@@ -174,8 +173,10 @@ first_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
 # fmt: on
 
 
-def _between(input, low=None, high=None):
+def between(input, low=None, high=None):
     """`input`, kept from falling below `low` and from rising above `high`."""
+    if type(input) is not np.ndarray:
+        return np.clip(input, low, high)
     if input.size > 4096 and input.dtype.kind == "f":
         # Four times as quick as maximum and minimum with a number, but slow to call.
         low, high = -np.inf if low is None else low, np.inf if high is None else high
@@ -187,7 +188,7 @@ def _between(input, low=None, high=None):
 @elementwise(kinds="if")
 def relu(input):
     """max(input, 0). Mirrors torch.relu."""
-    return _between(input, 0)
+    return between(input, 0)
 
 
 relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
@@ -198,7 +199,7 @@ def clamp(input, min=None, max=None):
     """`input`, but not below `min` nor above `max`, broadcast. Mirrors torch.clamp."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    return _between(input, min, max)
+    return between(input, min, max)
 
 
 def _inside(input, min, max):

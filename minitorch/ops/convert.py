@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import Tensor, wrap
-from . import errors, inplace
+from . import inplace
 from .declare import composite, functions, op
 
 
@@ -146,10 +146,12 @@ def copy_(self, src, non_blocking=False):
     if inplace.is_tracked((self, src)):
         return inplace.update(self, _replace, to(src, self.dtype))
     inplace.check_writable(self, False, (src,))
-    try:
-        np.copyto(self.array, src.array, casting="unsafe")
-    except ValueError as error:
-        raise errors.translate(error, _replace.op, [self, src]) from error
+    if not inplace.other_fits(src.array, self.array):
+        raise RuntimeError(
+            f"output with shape {list(self.shape)} doesn't match the broadcast shape of the source "
+            f"{list(src.shape)}"
+        )
+    np.copyto(self.array, src.array, casting="unsafe")
     self._storage.version += 1
     return self
 

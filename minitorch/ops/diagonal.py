@@ -1,4 +1,4 @@
-"""Diagonals and triangles of matrices; vectors as diagonals.
+"""Diagonals and triangles of matrices.
 
 PyTorch: aten/src/ATen/native/TensorShape.cpp, TriangularOps.cpp.
 """
@@ -47,37 +47,6 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
     for d in sorted(dims):
         shape.insert(d, input.shape[-1] + abs(offset))
     return put_back(input, tuple(shape), diagonal.op, (offset, *dims))
-
-
-@composite(numpy=np.diag, out=True)
-def diag(input, diagonal=0):
-    """The diagonal of a matrix, as a copy, or the matrix with a vector as its diagonal.
-
-    Mirrors torch.diag.
-    """
-    require(input.ndim in (1, 2), "diag(): Supports 1D or 2D tensors. Got {}D", input.ndim)
-    return diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
-
-
-@composite(numpy=np.diagflat)
-def diagflat(input, offset=0):
-    """The matrix with the elements of `input` as its diagonal. Mirrors torch.diagflat."""
-    return diag_embed(input.reshape(-1), offset)
-
-
-@composite(function=False)
-def fill_diagonal_(self, fill_value, wrap=False):
-    """Set the main diagonal, along which all dimensions grow at once, to `fill_value`.
-
-    `wrap`: in a tall matrix another one begins below its end. Mirrors Tensor.fill_diagonal_.
-    """
-    fits = self.ndim == 2 or (self.ndim > 2 and len(set(self.shape)) == 1)
-    require(fits, "fill_diagonal_ wants a matrix, or all dimensions of equal length")
-    index = (np.arange(min(self.shape)),) * self.ndim
-    if wrap and self.ndim == 2:
-        index = np.divmod(np.arange(0, self.numel(), self.shape[1] + 1), self.shape[1])
-    self[index] = fill_value
-    return self
 
 
 def _triangle(half: str, twin, kept: str, compare) -> None:

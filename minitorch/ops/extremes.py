@@ -59,15 +59,6 @@ def evenly(grad, input, out, dim, keepdim):
 amax.derivatives(input=evenly)
 amin.derivatives(input=evenly)
 
-_aminmax = named_result("aminmax", "min max")
-
-
-@composite(out=True)
-def aminmax(input, *, dim=None, keepdim=False):
-    """(smallest, largest) over `dim`, one dimension. Mirrors torch.aminmax."""
-    dim = () if dim is None else dim
-    return _aminmax(amin(input, dim, keepdim), amax(input, dim, keepdim))
-
 
 def _arg(extreme, input, dim, keepdim):
     name = extreme.__name__
@@ -104,16 +95,15 @@ RESULTS = {
 def _at(indices, dim) -> tuple:
     """`indices` along `dim` as an index of all dimensions; NumPy's take_along_axis, but quicker."""
     ndim, dim = indices.ndim, dim % indices.ndim
-    extents = enumerate(indices.shape)
-    return tuple(
-        [indices if d == dim else np.arange(n).reshape((n,) + (1,) * (ndim - 1 - d)) for d, n in extents]
-    )
+    places = [np.arange(n).reshape(-1, *(1,) * (ndim - 1 - d)) for d, n in enumerate(indices.shape)]
+    return (*places[:dim], indices, *places[dim + 1 :])
 
 
 @op(alone=True, method=False, function=False)
-def pick(input, indices, dim):
+def pick(input, indices, dim, keepdim=True):
     """The elements at `indices`, an array, along `dim`; no element twice."""
-    return input[_at(indices, dim)]
+    out = input[_at(indices, dim)]
+    return out if keepdim else out.squeeze(dim)
 
 
 @op(alone=True, method=False, function=False)
@@ -124,9 +114,11 @@ def put_along(grad, indices, dim, shape):
     return out
 
 
-pick.derivatives(
-    input=lambda grad, input_shape, indices, dim: put_along(grad, indices, dim, input_shape)
-)
+def _pick_by_input(grad, input_shape, indices, dim, keepdim):
+    return put_along(spread(grad, input_shape, dim, keepdim), indices, dim, input_shape)
+
+
+pick.derivatives(input=_pick_by_input)
 put_along.derivatives(grad=lambda grad, indices, dim: pick(grad, indices, dim))
 
 
@@ -148,10 +140,8 @@ def picked(name, find, input, dim, keepdim=True):
     indices = find(*lines(sortable(input.array), dim))
     if input.ndim == 0:
         return RESULTS[name](input.clone(), wrap(indices.reshape(())))
-    values, indices = pick(input, indices, dim), wrap(indices)
-    if not keepdim:
-        values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return RESULTS[name](values, indices)
+    values = pick(input, indices, dim, keepdim)
+    return RESULTS[name](values, wrap(indices if keepdim else indices.squeeze(dim)))
 
 
 @op(method=False, function=False, outputs=("out", "indices"))

@@ -17,8 +17,7 @@ from .. import kernels
 from ..autograd.grad_mode import announced_later
 from ..tensor import Tensor, wrap
 from . import errors, inplace
-from .declare import composite, functions, op, view_op
-from .errors import require
+from .declare import composite, op, view_op
 
 
 @op(function=False, method=False, alone=True)
@@ -170,6 +169,8 @@ unindex.derivatives(grad=lambda grad, index: grad[index])
 
 
 def _getitem(self, index):
+    if type(index) is int or index is None:  # the short way for the most common
+        return _BASIC[type(index)](self, (index,))
     first, second = _split(index)
     if first or second is None:
         self = _view(self, first)
@@ -243,33 +244,6 @@ setattr(Tensor, "__getitem__", _getitem)  # noqa: B010 (so that a type checker l
 setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
 
 
-# By mask
-
-
-@composite(out=True)
-def masked_select(input, mask):
-    """The elements where `mask` is True, as a vector. Mirrors torch.masked_select."""
-    require(mask.array.dtype == bool, "masked_select: expected BoolTensor for mask")
-    input, mask = functions["broadcast_tensors"](input, mask)
-    return input[mask]
-
-
-@composite(inplace=True)
-def masked_scatter(input, mask, source):
-    """`input` with the elements of `source`, in order, where `mask` is True.
-
-    Mirrors torch.masked_scatter.
-    """
-    require(mask.array.dtype == bool, "masked_scatter_ only supports boolean masks")
-    same = input.dtype is source.dtype
-    require(same, "masked_scatter: expected self and source to have same dtypes")
-    input, mask = functions["broadcast_tensors"](input, mask)
-    count = np.count_nonzero(mask.array)
-    enough = source.numel() >= count
-    require(enough, "masked_scatter: expected {} elements in source at least", count)
-    return index_put(input, (mask,), source.reshape(-1)[:count])
-
-
 # Where something is
 
 
@@ -283,9 +257,3 @@ def nonzero(input, *, as_tuple=False):
     if as_tuple:
         return tuple([wrap(np.array(i)) for i in found])
     return wrap(np.stack(found).T if input.ndim else np.zeros((len(found[0]), 0), np.int64))
-
-
-@composite(numpy=np.argwhere)
-def argwhere(input):
-    """`nonzero` as one matrix. Mirrors torch.argwhere."""
-    return nonzero(input)

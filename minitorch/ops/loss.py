@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..tensor import Tensor
-from .choose import select
+from .choose import between, select
 from .declare import elementwise, functions, op
 from .index import unindex
 from .nn import fused, log_softmax
@@ -84,12 +84,13 @@ _squared_error.derivatives(
 @elementwise(function=False, method=False, promoted=("input", "target"))
 def _huber(input, target, delta):
     d = np.absolute(input - target)
-    return select(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+    near = between(d, high=delta)
+    return near * near * 0.5 + (d - near) * delta
 
 
 _huber.derivatives(
-    input=lambda grad, input, target, delta: grad * np.clip(input - target, -delta, delta),
-    target=lambda grad, input, target, delta: grad * np.clip(target - input, -delta, delta),
+    input=lambda grad, input, target, delta: grad * between(input - target, -delta, delta),
+    target=lambda grad, input, target, delta: grad * between(target - input, -delta, delta),
 )
 
 
@@ -110,7 +111,7 @@ _binary_cross_entropy.derivatives(
 @elementwise(function=False, method=False)
 def _bce_with_logits(input, target):
     # log(1 + exp(-x)) = max(-x, 0) + log(1 + exp(-|x|)), which cannot overflow
-    tail = np.log1p(np.exp(-np.absolute(input))) - np.minimum(input, 0)
+    tail = np.log1p(np.exp(-np.absolute(input))) - between(input, high=0)
     return (1 - target) * input + tail
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +77,7 @@ class Op:
         self.names = [*self.parameters, *outputs]
         self.takes_list = False  # the differentiable input is a list of tensors: cat, stack
         self.promoted = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.inputs: list[int] = []  # positions of the arguments that have derivatives
+        self.inputs: Sequence[int] = []  # positions of the arguments that have derivatives
         self.formulas: list[Callable] = []
         self.joint: Callable | None = None
         self.composition: Callable | None = None
@@ -131,12 +131,16 @@ class Op:
 
         `values`: the arguments, then the outputs, in the order of `names`.
         """
-        inputs = values[self.inputs[0]] if self.takes_list else [values[i] for i in self.inputs]
+        inputs, positions = values, self.inputs
+        if self.takes_list:
+            inputs = values[positions[0]]
+            positions = range(len(inputs))
         if self.many and len(self.names) > len(values):  # every output has a name of its own
             values = [*values[: len(self.parameters)], *result]
         edges: list = []
         needed, bit = 0, 1  # `needed` has a bit for every input that needs a gradient
-        for tensor in inputs:
+        for i in positions:
+            tensor = inputs[i]
             if isinstance(tensor, Tensor) and tensor._requires_grad:
                 edges.append(tensor._node or edge_of(tensor))
                 needed |= bit
@@ -293,6 +297,11 @@ def _dtype_of(value):
 
 def _parameters(function: Callable) -> list[str]:
     return list(inspect.signature(function).parameters)
+
+
+def plain(value):
+    """The array of a Tensor; an array as it is. For what has no gradient: indices, masks."""
+    return value.array if isinstance(value, Tensor) else value
 
 
 def zeros(shape, like):

@@ -10,7 +10,7 @@ import operator
 import numpy as np
 
 from ..tensor import Tensor
-from .declare import composite, functions, view_op
+from .declare import composite, view_op
 from .dims import axis
 from .errors import require
 from .index import put_back
@@ -73,7 +73,7 @@ def unbind(input, dim=0):
 def _unbind_backward(grads, wanted, input_shape, dim):
     dim = axis(dim, len(input_shape))
     shape = tuple(input_shape[:dim]) + tuple(input_shape[dim + 1 :])
-    return [functions["stack"](_all_of(grads, [shape] * len(grads)), dim)]
+    return [np.stack(_all_of(grads, [shape] * len(grads)), axis=dim)]
 
 
 def _all_of(grads: list, shapes) -> list:
@@ -115,7 +115,7 @@ def _split_backward(grads, wanted, tensor_shape, split_size_or_sections, dim):
     dim = axis(dim, len(tensor_shape))
     before, after = tensor_shape[:dim], tensor_shape[dim + 1 :]
     sections = _sections(tensor_shape[dim], split_size_or_sections)
-    return [functions["cat"](_all_of(grads, [(*before, n, *after) for n in sections]), dim)]
+    return [np.concatenate(_all_of(grads, [(*before, n, *after) for n in sections]), axis=dim)]
 
 
 @composite(aliases=("unsafe_chunk",))
@@ -147,25 +147,3 @@ def tensor_split(input, indices_or_sections, dim=0):
         cuts = [i * size + min(i, rest) for i in range(1, cuts)]
     bounds = zip([0, *cuts], [*cuts, extent], strict=True)
     return tuple([_along(input, dim, slice(i, j)) for i, j in bounds])
-
-
-def _splitting(name: str, dim: int, least: int) -> None:
-    """hsplit and its kin: tensor_split along `dim` of tensors with `least` dimensions or more."""
-
-    def pieces(input, indices_or_sections):
-        require(input.ndim >= least, "torch.{} requires {} dimensions at least", name, least)
-        along, n = min(dim, input.ndim - 1), indices_or_sections
-        fits = not isinstance(n, int) or (n > 0 and input.shape[along] % n == 0)
-        require(fits, "torch.{} cannot make {} equal pieces of {}", name, n, input.shape[along])
-        return tensor_split(input, n, along)
-
-    pieces.__name__ = pieces.__qualname__ = name
-    pieces.__doc__ = (
-        f"`tensor_split` along dimension {dim} into equal pieces. Mirrors torch.{name}."
-    )
-    composite(pieces)
-
-
-_splitting("vsplit", 0, 2)
-_splitting("hsplit", 1, 1)
-_splitting("dsplit", 2, 3)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
-from .declare import composite, functions, in_namespace, op
+from .declare import composite, functions, op
 from .dims import axes, spread
 
 INF = float("inf")
@@ -129,26 +129,6 @@ mean.derivatives(
 )
 
 
-def _without_nan(input):
-    return input.masked_fill(input.isnan(), 0) if input.array.dtype.kind not in "biu" else input
-
-
-@composite(out=True)
-def nansum(input, dim=None, keepdim=False, *, dtype=None):
-    """The sum over `dim` of what is not nan. Mirrors torch.nansum."""
-    if input.is_complex():
-        raise RuntimeError("nansum does not support complex inputs")
-    return sum(_without_nan(input), dim, keepdim, dtype=dtype)
-
-
-@composite(out=True)
-def nanmean(input, dim=None, keepdim=False, *, dtype=None):
-    """The mean over `dim` of what is not nan, of floats. Mirrors torch.nanmean."""
-    _floating(input.array.dtype, "nanmean")
-    there = sum(input == input, dim, keepdim)
-    return sum(_without_nan(input), dim, keepdim, dtype=dtype) / there
-
-
 # Moments
 
 
@@ -200,20 +180,6 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The standard deviation; arguments as in `var`. Mirrors torch.std."""
     return _moment(input, dim, unbiased, keepdim, correction, True)
-
-
-@composite(out=True, method=False)
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """(variance, mean); arguments as in `var`. Mirrors torch.var_mean."""
-    middle = mean(input, None if isinstance(dim, bool) else dim, keepdim)
-    return var(input, dim, unbiased, keepdim, correction=correction), middle
-
-
-@composite(out=True, method=False)
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
-    """(standard deviation, mean); arguments as in `var`. Mirrors torch.std_mean."""
-    middle = mean(input, None if isinstance(dim, bool) else dim, keepdim)
-    return std(input, dim, unbiased, keepdim, correction=correction), middle
 
 
 # Truth
@@ -302,50 +268,3 @@ def _norm_by_input(grad, input, out, ord, dim, keepdim):
 
 
 _norm.derivatives(input=_norm_by_input)
-
-
-@in_namespace
-def vector_norm(input, ord=2, dim=None, keepdim=False, *, dtype=None):
-    """sum(|x| ** ord) ** (1 / ord) over `dim` (default: of everything), of floats.
-
-    `ord`: any number; inf and -inf are the largest and the smallest |x|, 0 counts what is not 0.
-    Mirrors torch.linalg.vector_norm.
-    """
-    input = input if dtype is None else input.to(dtype)
-    _floating(input.array.dtype, "linalg.vector_norm")
-    return _norm(input.abs() if input.is_complex() else input, ord, dim, keepdim)
-
-
-@composite(out=True)
-def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
-    """The p-norm over `dim` (default: of everything). Mirrors torch.norm.
-
-    p: "fro" or 2 (Euclidean), inf, -inf, 0 or another number; "nuc" is of matrices.
-    """
-    if isinstance(p, str) and p != "fro":
-        from ..linalg import matrix_norm
-
-        dims = tuple(range(input.ndim)) if dim is None else dim
-        return matrix_norm(input, p, dims, keepdim, dtype=dtype)
-    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
-
-
-@composite(out=True)
-def dist(input, other, p=2):
-    """The p-norm of input - other, broadcast. Mirrors torch.dist."""
-    return vector_norm(input - other, p)
-
-
-@composite(out=True)
-def renorm(input, p, dim, maxnorm):
-    """`input` with each slice along `dim` scaled down to a p-norm of `maxnorm` where it has more.
-
-    Mirrors torch.renorm.
-    """
-    if input.ndim < 2:
-        raise RuntimeError(
-            f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions"
-        )
-    others = [d for d in range(input.ndim) if d != dim % input.ndim]
-    size = vector_norm(input, p, others, keepdim=True)
-    return input * np.where(size > maxnorm, maxnorm / (size + 1e-7), 1)

@@ -1,17 +1,16 @@
-"""Running sums, products and extremes; their inverse, differences; and integrals.
+"""Running sums, products and extremes.
 
 In a scan every result depends on the one before, y[k] = f(y[k-1], x[k]), so the gradients depend on
 each other from the end to the front. Where they cannot be told apart by a division (which would
 meet a zero, or an overflow), `_from_end` solves that recurrence as it stands.
-PyTorch: aten/src/ATen/native/ReduceOps.cpp (cumsum, cumprod, cummax, diff), Integration.cpp.
+PyTorch: aten/src/ATen/native/ReduceOps.cpp (cumsum, cumprod, cummax).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
-from ..tensor import Tensor, wrap
+from ..tensor import wrap
 from .declare import composite, functions, op
 from .dims import axes, axis, spread
 from .extremes import RESULTS, lines, sortable
@@ -168,100 +167,3 @@ def cummax(input, dim):
 def cummin(input, dim):
     """(values, indices) of the smallest of the first 1, 2, ... elements. Mirrors torch.cummin."""
     return _running_extreme("cummin", np.minimum, input, dim)
-
-
-# Differences and integrals
-
-
-def _neighbours(input, dim):
-    """All but the last along `dim`, and all but the first."""
-    n = max(input.shape[dim] - 1, 0)
-    return input.narrow(dim, 0, n), input.narrow(dim, input.shape[dim] - n, n)
-
-
-@composite(out=True)
-def diff(input, n=1, dim=-1, prepend=None, append=None):
-    """The differences of neighbours along `dim`, `n` times over. Mirrors torch.diff.
-
-    `prepend`, `append`: what to put before and behind `input` first.
-    """
-    if input.ndim == 0 or n < 0:
-        raise RuntimeError("diff expects input to be at least one-dimensional, and n >= 0")
-    pieces = [t for t in (prepend, input, append) if t is not None]
-    out = input if len(pieces) == 1 else functions["cat"](pieces, dim)
-    if n == 0:
-        return input.clone()
-    for _ in range(min(n, out.shape[dim])):
-        before, behind = _neighbours(out, dim)
-        out = behind != before if out.array.dtype.kind == "b" else behind - before
-    return out
-
-
-def _areas(y, x, dx, dim):
-    """Twice the area of each piece under the line through the points."""
-    before, behind = _neighbours(y, dim)
-    if x is None:
-        return before + behind if dx is None else (before + behind) * dx
-    if x.ndim == 1 and y.ndim > 1:
-        return (before + behind) * _along(diff(x), dim, y)
-    return (before + behind) * diff(x, dim=dim)
-
-
-def _along(vector, dim, like):
-    return vector.reshape(-1, *(1,) * (like.ndim - 1 - axis(dim, like.ndim)))
-
-
-@composite(method=False, aliases=("trapz",))
-def trapezoid(y, x=None, *, dx=None, dim=-1):
-    """The integral of `y` along `dim` by the trapezoidal rule, at the points `x` or `dx` apart.
-
-    Mirrors torch.trapezoid.
-    """
-    return _areas(y, x, dx, dim).sum(dim) / 2
-
-
-@composite(method=False)
-def cumulative_trapezoid(y, x=None, *, dx=None, dim=-1):
-    """The integrals up to the second, third, ... point. Mirrors torch.cumulative_trapezoid."""
-    return _areas(y, x, dx, dim).cumsum(dim) / 2
-
-
-@composite(method=False)
-def gradient(input, *, spacing=1, dim=None, edge_order=1):
-    """The derivative of `input` along each dimension by central differences.
-
-    `spacing`: the distance of the points; a list has one, or a tensor of coordinates, for each
-    dimension. `edge_order`: 1 or 2, of the differences at the two ends. Mirrors torch.gradient.
-    """
-    dims = axes(dim, input.ndim)
-    spacing = 1 if spacing is None else spacing
-    spacings = spacing if isinstance(spacing, (list, tuple)) else [spacing] * len(dims)
-    if len(spacings) != len(dims) or edge_order not in (1, 2):
-        raise RuntimeError(
-            f"torch.gradient expected a spacing for each of {len(dims)} dimensions, and edge_order "
-            f"1 or 2, but got {len(spacings)} spacings and edge_order {edge_order}"
-        )
-    return tuple(_slopes(input, h, d, edge_order) for h, d in zip(spacings, dims, strict=True))
-
-
-def _slopes(y, spacing, dim, edge_order):
-    n = y.shape[dim]
-    if n <= edge_order:
-        raise RuntimeError(
-            "torch.gradient expected each dimension size to be at least edge_order+1"
-        )
-    if isinstance(spacing, Tensor) and spacing.ndim:
-        steps = diff(spacing)
-    else:
-        kind = y.dtype if y.dtype.category >= dtypes.FLOATING else dtypes.get_default_dtype()
-        steps = functions["ones"](n - 1, dtype=kind) * spacing
-    steps = _along(steps, dim, y)
-    pieces = diff(y, dim=dim) / steps
-    left, right = _neighbours(pieces, dim)
-    h, k = _neighbours(steps, 0)
-    first, last = pieces.narrow(dim, 0, 1), pieces.narrow(dim, n - 2, 1)
-    if edge_order == 2:  # along the parabola through three points
-        bend = (right - left) / (h + k)
-        first = first - (bend * h).narrow(dim, 0, 1)
-        last = last + (bend * k).narrow(dim, n - 3, 1)
-    return functions["cat"]([first, (left * k + right * h) / (h + k), last], dim)

@@ -8,16 +8,13 @@ PyTorch: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ..tensor import wrap
 from .declare import composite, op
 from .dims import axis
 from .errors import require
 from .index import index_put, unindex
-from .op import zeros
+from .op import plain, zeros
 
 
 def _numbers(name: str, index, dim: int, shape):
@@ -87,11 +84,18 @@ def gather(input, dim, index, *, sparse_grad=False):
     return input.take(_numbers("gather", index, dim, input.shape))
 
 
+@op(function=False, method=False, alone=True)
+def _gathered_back(grad, dim, index, shape):
+    """Zeros of `shape`, with `grad` added where `gather` took it from."""
+    out = np.zeros(shape, grad.dtype)
+    np.add.at(out.reshape(-1), _numbers("gather", index, dim, shape).reshape(-1), grad.reshape(-1))
+    return out
+
+
 gather.derivatives(
-    input=lambda grad, input_shape, dim, index: scatter_add(
-        zeros(input_shape, grad), dim, index, grad
-    )
+    input=lambda grad, input_shape, dim, index: _gathered_back(grad, dim, plain(index), input_shape)
 )
+_gathered_back.derivatives(grad=lambda grad, dim, index: gather(grad, dim, index))
 
 
 @op(function=False, method=False, node="Scatter")
@@ -200,7 +204,7 @@ def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, inclu
     return [to_input, to_src]
 
 
-# A vector of indices along one dimension
+# Whole slices
 
 
 @op
@@ -225,110 +229,8 @@ def index_select(input, dim, index):
 
 def _index_select_by_input(grad, input_shape, dim, index):
     shape = tuple(input_shape) or (1,)
-    place = (slice(None),) * axis(dim, len(shape)) + (np.reshape(index, -1),)
-    return np.reshape(unindex(grad, place, shape), input_shape)
+    place = (slice(None),) * axis(dim, len(shape)) + (plain(index).reshape(-1),)
+    return unindex(grad, place, shape).reshape(input_shape)
 
 
 index_select.derivatives(input=_index_select_by_input)
-
-
-def _beside(name: str, input, dim: int, index, shape):
-    """The vector `index` in the form that scatter wants for a `src` of `shape`."""
-    require(index.ndim < 2, "{}(): Index is supposed to be a vector", name, error=IndexError)
-    dim, count = axis(dim, len(shape)), math.prod(index.shape)
-    require(
-        count == (shape[dim] if shape else 1),
-        "{}(): Number of indices ({}) should be equal to source.size({}) of {}",
-        *(name, count, dim, list(shape)),
-        error=IndexError,
-    )
-    rests = [(*s[:dim], *s[dim + 1 :]) for s in (input.shape, shape)]
-    require(rests[0] == rests[1], "{}(): source must have the slices of self, {}: {}", name, *rests)
-    alone = tuple([-1 if d == dim else 1 for d in range(len(shape))])
-    return np.broadcast_to(np.reshape(index, alone), tuple(shape))
-
-
-@composite(inplace=True, out=True)
-def index_add(input, dim, index, source, *, alpha=1):
-    """`input` with alpha * source added to the slices that `index` names. Mirrors torch.index_add.
-
-    Raises IndexError where `index` is no vector, or does not fit `source`.
-    """
-    source = source if alpha == 1 else source * alpha
-    return scatter_add(input, dim, _beside("index_add", input, dim, index, source.shape), source)
-
-
-@composite(inplace=True, out=True)
-def index_copy(input, dim, index, source):
-    """`input` with the slices that `index` names replaced by `source`. Mirrors torch.index_copy."""
-    return _scatter(input, dim, _beside("index_copy", input, dim, index, source.shape), source)
-
-
-@composite(inplace=True, out=True)
-def index_fill(input, dim, index, value):
-    """`input` with `value`, a number or 0-d tensor, in the slices that `index` names.
-
-    Mirrors torch.index_fill.
-    """
-    require(not getattr(value, "ndim", 0), "index_fill_ only supports a 0-dimensional value tensor")
-    shape, dim = list(input.shape), axis(dim, input.ndim)
-    index = wrap(index.array % max(shape[dim], 1)) if shape else index * 0
-    shape[dim : dim + 1] = [index.numel()] * (input.ndim > 0)
-    return _scatter(input, dim, _beside("index_fill", input, dim, index, shape), value)
-
-
-@composite(inplace=True, out=True)
-def index_reduce(input, dim, index, source, reduce, *, include_self=True):
-    """`scatter_reduce` of the slices of `source` ("prod", "mean", "amax" or "amin").
-
-    Mirrors torch.index_reduce.
-    """
-    index = _beside("index_reduce", input, dim, index, source.shape)
-    return scatter_reduce(input, dim, index, source, reduce, include_self=include_self)
-
-
-# By number, as if the tensor were a vector
-
-
-def _flat(name: str, index, size: int):
-    """`index`, which may count from the end, as a vector of numbers of elements."""
-    array = index.array.reshape(-1)
-    require(array.dtype == np.int64, "{}(): Expected a long tensor for index", name)
-    fits = not array.size or -size <= array.min() <= array.max() < size
-    require(fits, "{}(): index out of range for {} elements", name, size, error=IndexError)
-    return wrap(array % max(size, 1))
-
-
-@composite(out=True)
-def take(input, index):
-    """Elements by their number, as if `input` were a vector. Mirrors torch.take."""
-    numbers = _flat("take", index, input.numel())
-    return gather(input.reshape(-1), 0, numbers).reshape(index.shape)
-
-
-@composite(inplace=True)
-def put(input, index, source, accumulate=False):
-    """`input` with `source` at the elements of these numbers (`accumulate`: added).
-
-    Mirrors torch.put.
-    """
-    require(source.numel() == index.numel(), "put_(): expected as many sources as indices")
-    numbers = _flat("put_", index, input.numel())
-    change = scatter_add if accumulate else _scatter
-    return change(input.reshape(-1), 0, numbers, source.reshape(-1)).reshape(input.shape)
-
-
-@composite(numpy=np.take_along_axis, out=True)
-def take_along_dim(input, indices, dim=None):
-    """Elements at `indices` along `dim`, both broadcast otherwise. Mirrors torch.take_along_dim."""
-    require(indices.array.dtype == np.int64, "take_along_dim(): dtype of indices should be Long")
-    if dim is None:
-        input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
-    same = input.ndim == indices.ndim
-    require(same, "take_along_dim(): input and indices should have the same number of dimensions")
-    dim = axis(dim, input.ndim)
-    indices = wrap(np.where(indices.array < 0, indices.array + input.shape[dim], indices.array))
-    shapes = [(*t.shape[:dim], 1, *t.shape[dim + 1 :]) for t in (input, indices)]
-    whole, index = list(np.broadcast_shapes(*shapes)), list(np.broadcast_shapes(*shapes))
-    whole[dim], index[dim] = input.shape[dim], indices.shape[dim]
-    return gather(input.expand(whole), dim, indices.expand(index))

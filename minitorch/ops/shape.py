@@ -248,7 +248,8 @@ def expand(input, *shape):
     )
     full = shape
     if -1 in shape:
-        full = (*shape[:added], *[m if n == -1 else n for n, m in zip(shape[added:], input.shape, strict=True)])
+        old = (-1,) * added + input.shape
+        full = tuple([m if n == -1 else n for n, m in zip(shape, old, strict=True)])
     try:
         out = np.broadcast_to(input, full)
     except ValueError:
@@ -307,25 +308,6 @@ def sum_to_size(input, *size):
     require(fits, "size {} is not expandable to size {}", size, input.shape)
     stretched = [d for d in range(input.ndim) if d < added or size[d - added] == 1]
     return input.sum(stretched, keepdim=True).reshape(size) if stretched or not size else input
-
-
-def _at_least(ndim: int, widen):
-    """atleast_1d and its kin: tensors with at least `ndim` dimensions."""
-
-    def atleast(*tensors):
-        if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
-            tensors = tensors[0]
-        wide = tuple([t if t.ndim >= ndim else widen(t) for t in tensors])
-        return wide if len(wide) > 1 else wide[0]
-
-    atleast.__name__ = atleast.__qualname__ = f"atleast_{ndim}d"
-    atleast.__doc__ = f"Views of `tensors` with {ndim} dimensions or more, those added of extent 1."
-    return composite(atleast, method=False)
-
-
-atleast_1d = _at_least(1, lambda t: t.reshape(1))
-atleast_2d = _at_least(2, lambda t: t.reshape(1, -1))
-atleast_3d = _at_least(3, lambda t: t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1))
 
 
 # In place: the same memory, and from now on another shape

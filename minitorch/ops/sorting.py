@@ -1,9 +1,9 @@
-"""Putting elements in order, and finding them: sort, topk, unique, searchsorted.
+"""Putting elements in order, and finding them: sort, topk, searchsorted.
 
 Everything here computes places with plain NumPy; the values at these places, and so the gradients,
 come from `picked` (extremes.py). Order is PyTorch's: nan is greater than everything, and equal
 elements stay as they stand, descending or not.
-PyTorch: aten/src/ATen/native/Sorting.cpp, Unique.cpp, Bucketization.cpp.
+PyTorch: aten/src/ATen/native/Sorting.cpp, Bucketization.cpp.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 
 from ..tensor import wrap
 from .declare import composite, op
-from .dims import axis
 from .extremes import lines, picked, sortable
 
 
@@ -29,7 +28,8 @@ def order(array, axis, descending=False):
 def kth(array, k, axis):
     """The place of the k-th smallest along `axis`, counted from 0."""
     few = array.shape[axis] <= 256
-    return np.take(order(array, axis) if few else np.argpartition(array, k, axis), [k], axis)
+    places = order(array, axis) if few else np.argpartition(array, k, axis)
+    return places[(slice(None),) * axis + (slice(k, k + 1),)]
 
 
 def _order_by_bits(array, axis):
@@ -60,12 +60,6 @@ def argsort(input, dim=-1, descending=False, stable=False):
 
 
 @composite(out=True)
-def msort(input):
-    """In order along the first dimension. Mirrors torch.msort."""
-    return sort(input, 0).values
-
-
-@composite(out=True)
 def topk(input, k, dim=-1, largest=True, sorted=True):
     """(values, indices) of the `k` largest or smallest along `dim`. Mirrors torch.topk."""
 
@@ -93,46 +87,6 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         return kth(array, k - 1, axis)
 
     return picked("kthvalue", find, input, dim, keepdim)
-
-
-# Which values there are
-
-
-def _as_asked(values, more):
-    return (wrap(values), *map(wrap, more)) if more else wrap(values)
-
-
-@composite
-def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """The values that occur, in order; with `dim`, the different slices along it.
-
-    As asked for also which of them each element is, and how often each occurs.
-    Mirrors torch.unique.
-    """
-    along = None if dim is None else axis(dim, input.ndim)
-    flags = {"return_inverse": return_inverse, "return_counts": return_counts}
-    found = np.unique(sortable(input.array), axis=along, equal_nan=False, **flags)
-    values, *more = found if isinstance(found, tuple) else (found,)
-    return _as_asked(values.astype(input.array.dtype), more)
-
-
-@composite
-def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
-    """The first of each run of equal elements, or slices along `dim`; the rest as in `unique`.
-
-    Mirrors torch.unique_consecutive.
-    """
-    array = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim, 0)
-    n = len(array)
-    changes = (array[1:] != array[:-1]).any(tuple(range(1, array.ndim)))
-    starts = np.concatenate([np.ones(min(n, 1), bool), changes])
-    more = []
-    if return_inverse:
-        inverse = np.cumsum(starts) - 1
-        more.append(inverse.reshape(input.shape) if dim is None else inverse)
-    if return_counts:
-        more.append(np.diff(np.append(np.flatnonzero(starts), n)))
-    return _as_asked(np.moveaxis(array[starts], 0, dim or 0), more)
 
 
 # Where values are, or would be
@@ -170,22 +124,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     return np.asarray(out, np.int32 if out_int32 else np.int64)
 
 
-@composite(out=True, method=False)
-def bucketize(input, boundaries, *, out_int32=False, right=False):
-    """The number of the bucket between sorted `boundaries` that each value is in.
-
-    Mirrors torch.bucketize.
-    """
-    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
-
-
 @op(method=False)
 def isin(elements, test_elements, *, assume_unique=False, invert=False):
     """For each of `elements` whether it is one of `test_elements`. Mirrors torch.isin."""
     return np.isin(elements, test_elements, assume_unique=assume_unique, invert=invert)
-
-
-@composite(out=True)
-def argwhere(input):
-    """The indices of the elements that are not 0, (n, dimensions). Mirrors torch.argwhere."""
-    return wrap(np.argwhere(input.array))

@@ -136,7 +136,9 @@ def untested(names: dict) -> list[str]:
     return [
         f'{name}: PyTorch has no OpInfo of that name; put op("{name}", ...) into tests/ops/table.py'
         for name, function in sorted(names.items())
-        if str(getattr(function, "__module__", "")).startswith("minitorch.ops")
+        if str(getattr(function, "__module__", "")).startswith(
+            ("minitorch.ops", "minitorch.functional")
+        )
         and not function.__module__.startswith(MADE_ELSEWHERE)
         and not name.startswith("_")
         and not name.endswith("_")

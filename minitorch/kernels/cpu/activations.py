@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from .blocking import elementwise
-from .exponential import exp
+from .exponential import FEW, exp
 
 Approximation = Literal["none", "tanh"]
 
@@ -76,13 +76,17 @@ def softplus_forward(x: np.ndarray, beta: float = 1.0, threshold: float = 20.0) 
     """
 
     def kernel(out, x):
-        v = x * beta
-        np.abs(v, out=out)
-        np.negative(out, out=out)
-        np.exp(out, out=out)
-        np.log1p(out, out=out)
-        out += np.maximum(v, 0)
-        out /= beta
+        v = x if beta == 1 else x * beta
+        if x.size <= FEW:
+            np.logaddexp(v, 0, out=out)
+        else:
+            np.abs(v, out=out)
+            np.negative(out, out=out)
+            np.exp(out, out=out)
+            np.log1p(out, out=out)
+            out += np.clip(v, 0, np.inf)  # for large arrays quicker than np.maximum
+        if beta != 1:
+            out /= beta
         np.copyto(out, x, where=v > threshold)
 
     return elementwise(kernel, x)

@@ -1,8 +1,9 @@
 """Batch normalisation: each channel to mean 0 and variance 1 over the batch, scaled and shifted.
 
-x is taken as (N, C, L), L being the positions of all other dimensions. A block is some channels of
-the whole batch, so that its statistics and its result are computed while it is in the cache; the
-threads split the channels. The variance is taken from the centred values (see layer_norm.py).
+x is taken as (N, C, L), L being the positions of all other dimensions, and as (N, C) where there is
+but one. A block is some channels of the whole batch, so that its statistics and its result are
+computed while it is in the cache; the threads split the channels. The variance is taken from the
+centred values (see layer_norm.py).
 PyTorch: aten/src/ATen/native/cpu/batch_norm_kernel.cpp.
 """
 
@@ -32,20 +33,20 @@ def batch_norm_forward(x, weight=None, bias=None, mean=None, var=None, eps=1e-5)
     count = max(rows.size // max(channels, 1), 1)
 
     def work(start, stop):
-        for block in blocks(start, stop, BLOCK // count):
+        for block in blocks(start, stop, _channels_at_once(rows)):
             part = rows[:, block].astype(wide, copy=False)
             if not given:
-                mean[block] = np.add.reduce(part, axis=(0, 2)) / count
+                mean[block] = _sum(part) / count
             centred = out[:, block] if out.dtype == wide else np.empty(part.shape, wide)
-            np.subtract(part, mean[block, None], out=centred)
+            np.subtract(part, _beside(part, mean[block]), out=centred)
             if not given:
-                var[block] = np.vecdot(centred, centred).sum(0) / count
+                var[block] = _dot(centred, centred) / count
             scale = 1 / np.sqrt(var[block] + wide.type(eps))
             if weight is not None:
                 scale *= weight[block]
-            centred *= scale[:, None]
+            centred *= _beside(part, scale)
             if bias is not None:
-                centred += bias[block, None]
+                centred += _beside(part, bias[block])
             if out.dtype != wide:
                 out[:, block] = centred
 
@@ -72,20 +73,20 @@ def batch_norm_backward(grad, x, weight, mean, var, eps, training, needs=(True, 
     rstd = 1 / np.sqrt(var.astype(wide, copy=False) + wide.type(eps))
 
     def work(start, stop):
-        for block in blocks(start, stop, BLOCK // count):
+        for block in blocks(start, stop, _channels_at_once(rows)):
             g = grads[:, block].astype(wide, copy=False)
-            centred = rows[:, block] - mean[block, None]  # xhat, but for rstd
+            centred = rows[:, block] - _beside(rows, mean[block])  # xhat, but for rstd
             scale = rstd[block]
-            dw[block] = np.vecdot(g, centred).sum(0) * scale
-            db[block] = np.add.reduce(g, axis=(0, 2))
+            dw[block] = _dot(g, centred) * scale
+            db[block] = _sum(g)
             if dx is not None:
                 if training:
-                    centred *= (dw[block] * scale / -count)[:, None]
+                    centred *= _beside(g, dw[block] * scale / -count)
                     centred += g
-                    centred -= db[block, None] / count
+                    centred -= _beside(g, db[block] / count)
                     g = centred
                 scale = scale if weight is None else scale * weight[block]
-                np.multiply(g, scale[:, None], out=dx[:, block], casting="unsafe")
+                np.multiply(g, _beside(g, scale), out=dx[:, block], casting="unsafe")
 
     parallel_for(channels, work, GRAIN // count)
     return (
@@ -96,4 +97,27 @@ def batch_norm_backward(grad, x, weight, mean, var, eps, training, needs=(True, 
 
 
 def _as_rows(x):
-    return x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
+    if x.size == 0:
+        return x.reshape(*x.shape[:2], 0)
+    length = x.size // (x.shape[0] * x.shape[1])
+    return x.reshape(*x.shape[:2], length) if length > 1 else x.reshape(x.shape[:2])
+
+
+def _channels_at_once(rows):
+    """Columns of a matrix are not worth cutting: few of each row would lie side by side."""
+    return rows.shape[1] if rows.ndim == 2 else BLOCK * rows.shape[1] // max(rows.size, 1)
+
+
+def _beside(rows, channels):
+    """A number for each channel, in a shape that broadcasts against `rows`."""
+    return channels if rows.ndim == 2 else channels[:, None]
+
+
+def _sum(rows):
+    """The sum over each channel."""
+    return np.add.reduce(rows, axis=(0, 2)[: rows.ndim - 1])
+
+
+def _dot(a, b):
+    """The scalar product of each channel of `a` with that of `b`."""
+    return np.einsum("nc,nc->c", a, b) if a.ndim == 2 else np.vecdot(a, b).sum(0)

@@ -1,7 +1,7 @@
 """How a chain of NumPy operations runs at the speed of a fused loop: in blocks.
 
 `exp(x - m) / s` on a large array is three loops, each of which streams the whole array through
-memory, and memory is the slow part. Done on a block that fits into a core's L2 cache, from the
+memory, and memory is the slow part. Done on a block that fits into a core's cache, from the
 first operation to the last, with `out=` so that nothing new is allocated, only the first read and
 the last write go to memory. The blocks must not be too small either: each NumPy call costs about
 half a microsecond, and in two threads it also waits for the GIL.
@@ -23,7 +23,7 @@ import numpy as np
 from .threads import parallel_for
 
 BLOCK = 1 << 18
-"""Elements of a block: a float32 array of this size is 1 MB, and two or three stay in a core's caches."""
+"""Elements of a block: a few float32 arrays of this size (1 MB) stay in a core's caches."""
 
 GRAIN = 1 << 16
 """Elements for which another thread is worth waking."""
@@ -73,8 +73,9 @@ def elementwise(function: Callable, *inputs: np.ndarray) -> np.ndarray:
 def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
     """A new array: function(*input_blocks, out_block, axis) over blocks of whole rows along `axis`.
 
-    Small inputs are handed over as they are. The blocks of larger ones are (rows, n) where axis is the last one, and (rows, n, inner) otherwise: the row runs along axis 1 in either
-    case. Half precision is computed in float32.
+    Small inputs are handed over as they are. The blocks of larger ones are (rows, n) where axis is
+    the last one, and (rows, n, inner) otherwise: the row runs along axis 1 in either case. Half
+    precision is computed in float32.
     """
     dtype, shape = inputs[0].dtype, inputs[0].shape
     wide = accumulation_dtype(dtype)

@@ -20,7 +20,8 @@ from typing import Literal
 
 import numpy as np
 
-from .blocking import accumulation_dtype
+from .blocking import accumulation_dtype, elementwise
+from .exponential import exp
 from .softmax import log_softmax_forward
 
 Reduction = Literal["none", "mean", "sum"]
@@ -101,13 +102,17 @@ def cross_entropy_backward(
     shape = log_probs.shape
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     scale = _scale(grad, weights, reduction, total_weight)
-    dx = np.exp(log_probs, dtype=wide, order="C")
+
+    def kernel(dx, log_probs):
+        exp(log_probs, dx)
+        if not scale.ndim:
+            dx *= scale
+
+    dx = elementwise(kernel, log_probs.astype(wide, copy=False))
     if scale.ndim:
         n, classes, inner = _sizes(shape)
         per_class = dx.reshape(n, classes, inner)  # a view: dx is contiguous
         per_class *= scale.reshape(n, 1, inner)
-    else:
-        dx *= scale
     dx.reshape(-1)[entries] -= scale
     return dx.astype(log_probs.dtype, copy=False)
 

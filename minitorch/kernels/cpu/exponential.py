@@ -1,6 +1,6 @@
 """e to the power of an array, by the quicker of NumPy's two ways.
 
-For float32 np.exp2 takes half the time of np.exp where NumPy was given Intel's AVX-512 routines, and
+For float32 np.exp2 takes half the time of np.exp where NumPy has Intel's AVX-512 routines, and
 exp(x) is exp2(x * log2(e)). The product is rounded once more: that costs a relative error of 1e-7
 for each unit of |x|. Where x is a difference, as in softmax, its own rounding has cost as much, and
 what is far below the maximum adds next to nothing to a sum: so it is for those, not for exp itself.
@@ -31,7 +31,7 @@ def exp(x: np.ndarray, out: np.ndarray, factor: float = 1.0) -> np.ndarray:
 
 @functools.cache
 def _exp2_is_quicker() -> bool:
-    """Whether NumPy has routines for this processor for both: exp has them on older ones as well."""
+    """Whether NumPy has routines of its best kind for both; on older processors exp alone has."""
     found = np.lib.introspect.opt_func_info("^(exp|exp2)$", "float32")
     ways = [found[name]["ff"]["current"] for name in ("exp", "exp2") if name in found]
     return len(ways) == 2 and ways[0] == ways[1] and not ways[0].startswith("baseline")

@@ -4,7 +4,8 @@ An operation's forward and its derivatives are plain NumPy expressions, `grad * 
 NumPy runs them one loop after the other, on one core, each writing an array as large as the inputs.
 As long as these fit into the cache that is as good as it gets on one core. But whatever works
 element by element may as well be given a piece of the arrays at a time: then threads share out the
-pieces, and what the loops hand on to each other never leaves the cache. No expression needs to know.
+pieces, and what the loops hand on to each other never leaves the cache. The expression need not
+know.
 
 The price is one copy, of each piece of the result to its place. A ufunc writes it there itself, and
 goes through memory only once anyhow: it is cut into one piece a thread, and no further.
@@ -18,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from .blocking import GRAIN, blocks
+from .blocking import blocks, rows_unbuffered
 from .threads import get_num_threads, parallel_for
 
-LARGE = 2 * GRAIN
-"""Elements from which `pointwise` is worth calling: enough for two threads."""
+LARGE = 1 << 17
+"""Elements from which `pointwise` is worth calling at all."""
 
 PIECE = 1 << 18
-"""Elements of a piece. Larger than BLOCK: a piece pays for its slices and its copy as well."""
+"""Elements of a piece, and the least for which to wake a thread, which takes some 50 us."""
 
 IN_CACHE = 1 << 21
 """Elements up to which one thread is quickest with the arrays as they are, in the L3 cache."""
@@ -42,11 +43,13 @@ def pointwise(function: Callable, *args, **options) -> Any:
     one_pass = isinstance(function, np.ufunc)
     if largest is None or largest.size < LARGE:
         return function(*args, **options)
-    if get_num_threads() == 1 and (one_pass or largest.size <= IN_CACHE):
-        return function(*args, **options)
-
     shape, width = largest.shape, 1
     flat = all(a.shape == shape and a.flags.c_contiguous for a in arrays)
+    row = 0 if flat else shape[-1]
+    if get_num_threads() == 1 and (one_pass or largest.size <= IN_CACHE):
+        with rows_unbuffered(row):
+            return function(*args, **options)
+
     if flat:
         parts = [a.reshape(-1) if type(a) is np.ndarray and a.ndim else a for a in args]
         cut = [type(a) is np.ndarray and a.ndim > 0 for a in args]
@@ -76,5 +79,6 @@ def pointwise(function: Callable, *args, **options) -> Any:
         for piece in blocks(start, stop, PIECE // width):
             target[piece] = function(*of(piece), **options)
 
-    parallel_for(len(target), work, GRAIN // width)
+    with rows_unbuffered(row):
+        parallel_for(len(target), work, PIECE // width)
     return out

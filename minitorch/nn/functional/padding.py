@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ops.convolution import _pad_constant
+from ...ops.declare import composite
 from ...ops.resample import _resample
 
 
@@ -15,12 +16,7 @@ def pad(input, pad, mode="constant", value=None):
     "replicate" repeats the border, "circular" continues with the other end: these three only for
     the spatial dimensions of (N, C, *) or (C, *). Mirrors torch.nn.functional.pad.
     """
-    if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise RuntimeError(
-            f"Padding length must be even and at most twice the number of dimensions of the input, "
-            f"but got {len(pad)} widths for a tensor of {input.ndim} dimensions"
-        )
-    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]  # the last dimension's first
+    pairs = _pairs(input, pad)
     if mode == "constant":
         return _constant(input, pairs, 0 if value is None else value)
     if value is not None and value != 0:
@@ -58,6 +54,22 @@ def pad(input, pad, mode="constant", value=None):
             places = _PLACES[mode](places, last - first) + first
             input = _resample(input, dim, ((places, None),))
     return input if any(pad) else input.clone()
+
+
+@composite(method=False)
+def constant_pad_nd(input, pad, value=0):
+    """`pad` with a constant. Mirrors torch.constant_pad_nd."""
+    return _constant(input, _pairs(input, pad), value)
+
+
+def _pairs(input, pad) -> list[tuple]:
+    """The widths (before, after) of the dimensions, the last one's first."""
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise RuntimeError(
+            f"Padding length must be even and at most twice the number of dimensions of the input, "
+            f"but got {len(pad)} widths for a tensor of {input.ndim} dimensions"
+        )
+    return [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
 
 
 _PLACES = {

@@ -10,12 +10,15 @@ PyTorch: torch/functional.py, aten/src/ATen/native/Linear.cpp.
 from __future__ import annotations
 
 import math
+import string
 
 import numpy as np
 
+from ..ops.declare import composite
+from ..ops.dims import axes
+from ..ops.errors import require
+from ..ops.linalg import matmul
 from ..tensor import Tensor
-from .declare import composite, functions
-from .dims import axes
 
 
 @composite(method=False)
@@ -58,57 +61,56 @@ def _as_equation(args) -> tuple[str, list]:
 
     def letters(sublist) -> str:
         for n in sublist:
-            if n is not Ellipsis and not 0 <= n < 52:
-                raise RuntimeError(f"einsum(): subscript {n} is not within the range [0, 52)")
+            known = n is Ellipsis or 0 <= n < 52
+            require(known, "einsum(): subscript {} is not within the range [0, 52)", n)
         return "".join("..." if n is Ellipsis else _LETTERS[n] for n in sublist)
 
     equation = ",".join(letters(labels) for labels in args[1::2])
     return equation + ("->" + letters(args[-1]) if len(args) % 2 else ""), list(args[:-1:2])
 
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 
 def _parse(equation: str, operands: list) -> tuple[list[list], list]:
     """The labels of each operand and of the result: letters, and negative numbers for "..."."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if not operands:
-        raise RuntimeError("einsum(): must provide at least one operand")
-    if len(terms) != len(operands):
-        raise RuntimeError(
-            f"einsum(): the equation {equation!r} has {len(terms)} operands, {len(operands)} "
-            "tensors were given"
-        )
+    require(operands, "einsum(): must provide at least one operand")
+    require(
+        len(terms) == len(operands),
+        "einsum(): the equation {!r} has {} operands, {} tensors were given",
+        *(equation, len(terms), len(operands)),
+    )
     extra = [t.ndim - len(term.replace("...", "")) for t, term in zip(operands, terms, strict=True)]
-    inputs = [_labels(term, n, term, t) for term, n, t in zip(terms, extra, operands, strict=True)]
+    inputs = [_labels(term, n, t.shape) for term, n, t in zip(terms, extra, operands, strict=True)]
     most = max([n for n, term in zip(extra, terms, strict=True) if "..." in term], default=0)
     if arrow:
-        output = _labels(right, most if "..." in right else 0, right)
+        output = _labels(right, most if "..." in right else 0)
     else:
-        every = [label for labels in inputs for label in labels]
-        output = list(range(-most, 0)) + sorted(
-            {x for x in every if isinstance(x, str) and every.count(x) == 1}
-        )
+        every = [label for labels in inputs for label in labels if isinstance(label, str)]
+        output = [*range(-most, 0), *sorted([x for x in every if every.count(x) == 1])]
     for label in output:
-        if output.count(label) > 1 or not any(label in labels for labels in inputs):
-            raise RuntimeError(
-                f"einsum(): output subscript {label} must appear once in the result, and in an "
-                f"operand, of {equation!r}"
-            )
+        require(
+            output.count(label) == 1 and any(label in labels for labels in inputs),
+            "einsum(): output subscript {} must appear once in the result, and in an operand, of "
+            "{!r}",
+            *(label, equation),
+        )
     return inputs, output
 
 
-def _labels(term: str, extra: int, text: str, operand: Tensor | None = None) -> list:
-    if extra < 0 or (extra > 0 and "..." not in term):
-        shape = "" if operand is None else f" {list(operand.shape)}"
-        raise RuntimeError(
-            f"einsum(): the number of subscripts in {text!r} does not match the number of "
-            f"dimensions of the operand{shape}"
-        )
+def _labels(term: str, extra: int, shape="") -> list:
+    """Those of one operand, where "..." stands for `extra` dimensions."""
     head, dots, tail = term.partition("...")
-    if not (head + tail).isalpha() and head + tail:
-        raise RuntimeError(f"einsum(): subscripts must be letters of the alphabet, got {text!r}")
+    require(
+        extra == 0 or (extra > 0 and dots),
+        "einsum(): the number of subscripts in {!r} does not match the number of dimensions of the "
+        "operand {}",
+        *(term, shape),
+    )
+    letters = not head + tail or (head + tail).isalpha()
+    require(letters, "einsum(): subscripts must be letters of the alphabet, got {!r}", term)
     return [*head, *(range(-extra, 0) if dots else ()), *tail]
 
 
@@ -118,11 +120,13 @@ def _diagonals(tensor, labels: list):
         while labels.count(label) > 1:
             i = labels.index(label)
             j = labels.index(label, i + 1)
-            if tensor.shape[i] != tensor.shape[j]:
-                raise RuntimeError(
-                    f"einsum(): subscript {label} is repeated for one operand but the sizes don't "
-                    f"match, {tensor.shape[j]} != {tensor.shape[i]}"
-                )
+            n, m = tensor.shape[i], tensor.shape[j]
+            require(
+                n == m,
+                "einsum(): subscript {} is repeated for one operand but the sizes don't match, {} "
+                "!= {}",
+                *(label, m, n),
+            )
             tensor = tensor.diagonal(0, i, j)
             labels = [x for k, x in enumerate(labels) if k not in (i, j)] + [label]
     return tensor, labels
@@ -154,7 +158,7 @@ def _contract(a, labels_a: list, b, labels_b: list, wanted: set):
 
     a, (batch_shape, row_shape, _) = arranged(a, labels_a, batch, rows, summed)
     b, (_, _, column_shape) = arranged(b, labels_b, batch, summed, columns)
-    product = functions["matmul"](a, b) if summed else a * b  # (b, n, 1) * (b, 1, m) broadcasts
+    product = matmul(a, b) if summed else a * b  # (b, n, 1) * (b, 1, m) broadcasts
     shape = [*batch_shape, *row_shape, *column_shape]
     return _in_shape(product, shape), batch + rows + columns
 
@@ -167,10 +171,8 @@ def _same_extents(a, labels_a, b, labels_b, both):
     for label in both:
         i, j = labels_a.index(label), labels_b.index(label)
         n, m = shape_a[i], shape_b[j]
-        if n != m and 1 not in (n, m):
-            raise RuntimeError(
-                f"einsum(): operands do not broadcast: subscript {label} has sizes {n} and {m}"
-            )
+        fits = n == m or 1 in (n, m)
+        require(fits, "einsum(): subscript {} has sizes {} and {}, no broadcast", label, n, m)
         shape_a[i] = shape_b[j] = m if n == 1 else n
     return a.expand(shape_a), b.expand(shape_b)
 
@@ -183,14 +185,14 @@ def tensordot(a, b, dims=2):
     """
     dims = dims.tolist() if isinstance(dims, Tensor) else dims
     if isinstance(dims, int):
-        if not 0 <= dims <= min(a.ndim, b.ndim):
-            raise RuntimeError(f"tensordot expects dims >= 0, and that many, but got dims={dims}")
+        there = 0 <= dims <= min(a.ndim, b.ndim)
+        require(there, "tensordot expects dims >= 0, and that many, but got dims={}", dims)
         dims = (range(a.ndim - dims, a.ndim), range(dims))
     over_a, over_b = (
         axes(tuple(d), t.ndim) if len(d) else () for d, t in zip(dims, (a, b), strict=True)
     )
-    if len(over_a) != len(over_b):
-        raise RuntimeError("both dimension lists should have same length")
+    same = len(over_a) == len(over_b)
+    require(same, "both dimension lists should have same length, but got {} and {}", *dims)
     labels_a = list(range(a.ndim))
     labels_b = list(range(a.ndim, a.ndim + b.ndim))
     for i, j in zip(over_a, over_b, strict=True):
@@ -203,9 +205,9 @@ def inner(input, other):
     """Sums of products along the last dimensions: (..., k), (..., k). Mirrors torch.inner."""
     if not input.ndim or not other.ndim:
         return input * other
-    if input.shape[-1] != other.shape[-1]:
-        raise RuntimeError(
-            "inner() the last dimension must match on both input tensors but got shapes "
-            f"{list(input.shape)} and {list(other.shape)}"
-        )
+    require(
+        input.shape[-1] == other.shape[-1],
+        "inner() the last dimension must match on both input tensors but got shapes {} and {}",
+        *(list(input.shape), list(other.shape)),
+    )
     return tensordot(input, other, ([-1], [-1]))
