@@ -141,8 +141,11 @@ class Tensor:
 
     def stride(self, dim: int | None = None):
         """Steps in elements, not bytes, from one index of a dimension to the next."""
-        strides = tuple(step // self.array.itemsize for step in self.array.strides)
-        return strides if dim is None else strides[dim]
+        shape, steps = self.array.shape, [n // self.array.itemsize for n in self.array.strides]
+        for d in reversed(range(len(shape))):
+            if steps[d] == 0 and shape[d] == 1:  # NumPy's None makes it 0, PyTorch's goes on
+                steps[d] = shape[d + 1] * steps[d + 1] if d + 1 < len(shape) else 1
+        return tuple(steps) if dim is None else steps[dim]
 
     def is_contiguous(self, memory_format=None) -> bool:
         return self.array.flags.c_contiguous

@@ -193,7 +193,7 @@ def _root(i: int, tensor, grad, create_graph: bool) -> tuple[Node, Any]:
     elif (
         not isinstance(grad, Tensor)
         or grad.array.shape != node.shape
-        or grad.array.dtype is not node.dtype
+        or grad.array.dtype != node.dtype
     ):
         _check_root(i, node, grad)
     if node.dtype.kind == "c":

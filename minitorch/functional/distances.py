@@ -44,7 +44,8 @@ def renorm(input, p, dim, maxnorm):
 @composite(function=False)
 def renorm_(self, p, dim, maxnorm):
     """`renorm`, in place. Mirrors torch.Tensor.renorm_."""
-    return self.copy_(renorm(self.clone(), p, dim, maxnorm))  # the norm's slope needs what was there
+    before = self.clone()  # which the norm's slope needs
+    return self.copy_(renorm(before, p, dim, maxnorm))
 
 
 _MANY = 25  # from more rows than these on, a product of matrices is quicker than all differences

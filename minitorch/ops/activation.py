@@ -140,8 +140,9 @@ def _mish(input):
 
 
 def _mish_by_input(grad, input):
-    t = np.tanh(softplus(input))
-    return grad * (t + input * sigmoid(input) * (1 - t * t))
+    s = softplus(input)
+    t = np.tanh(s)
+    return grad * (t - input * np.expm1(-s) * (1 - t * t))  # sigmoid(input) is -expm1(-s)
 
 
 _mish.derivatives(input=_mish_by_input)

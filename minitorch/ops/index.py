@@ -17,7 +17,7 @@ from .. import kernels
 from ..autograd.grad_mode import announced_later
 from ..tensor import Tensor, wrap
 from . import errors, inplace
-from .declare import composite, op, view_op
+from .declare import composite, functions, op, view_op
 
 
 @op(function=False, method=False, alone=True)
@@ -169,8 +169,10 @@ unindex.derivatives(grad=lambda grad, index: grad[index])
 
 
 def _getitem(self, index):
-    if type(index) is int or index is None:  # the short way for the most common
-        return _BASIC[type(index)](self, (index,))
+    if type(index) is int:  # short ways for the most common
+        return _BASIC[int](self, (index,))
+    if index is None:
+        return functions["unsqueeze"](self, 0)
     first, second = _split(index)
     if first or second is None:
         self = _view(self, first)

@@ -80,7 +80,7 @@ def _(input, dim):
 
 
 _softmax_backward = fused(
-    lambda grad, out, dim: kernels.softmax_backward(grad, out, _dim(dim, out.ndim)),
+    kernels.softmax_backward,
     lambda grad, out, dim: out * (grad - (grad * out).sum(dim, keepdim=True)),
 )
 _softmax.derivatives(input=lambda grad, out, dim: _softmax_backward(grad, out, dim))
@@ -97,7 +97,7 @@ def _(input, dim):
 
 
 _log_softmax_backward = fused(
-    lambda grad, out, dim: kernels.log_softmax_backward(grad, out, _dim(dim, out.ndim)),
+    kernels.log_softmax_backward,
     lambda grad, out, dim: grad - out.exp() * grad.sum(dim, keepdim=True),
 )
 _log_softmax.derivatives(input=lambda grad, out, dim: _log_softmax_backward(grad, out, dim))
@@ -111,7 +111,7 @@ def _with_type(operation, name: str):
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"`{name}` along `dim`, in `dtype` if given. Mirrors torch.{name}."
-    return composite(call)
+    return composite(call, out=True)
 
 
 softmax = _with_type(_softmax, "softmax")

@@ -1,8 +1,8 @@
 """gather, which takes elements along one dimension, and scatter, which puts them there.
 
 All of these are one thing in flat memory: `_numbers` says which elements an index means, NumPy's
-take fetches them, and put, or ufunc.at where one may be named twice, changes them. The index_...
-functions are scatter with a vector of indices; take and put are gather and scatter in a vector.
+take fetches them, and put, or ufunc.at where one may be named twice, changes them. What
+is made of these two is in functional/indexing.py.
 PyTorch: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
 """
 
@@ -28,11 +28,11 @@ def _numbers(name: str, index, dim: int, shape):
     index = index.astype(np.int64, copy=False)
     if not index.size:
         return index
-    require(
-        max(index.ndim, 1) == max(ndim, 1),
-        "{}(): Index tensor must have the same number of dimensions as input tensor: {} and {}",
-        *(name, index.ndim, ndim),
-    )
+    if (index.ndim or 1) != (ndim or 1):
+        raise RuntimeError(
+            f"{name}(): Index tensor must have the same number of dimensions as input tensor: "
+            f"{index.ndim} and {ndim}"
+        )
     extent = shape[dim] if ndim else 1
     # As unsigned numbers the negative ones are too large as well.
     if np.maximum.reduce(index.view(np.uint64), None) >= extent:
@@ -47,13 +47,12 @@ def _numbers(name: str, index, dim: int, shape):
         if d == dim:
             places = index if step == 1 else index * step
         else:
+            if index.shape[d] > shape[d]:
+                raise RuntimeError(
+                    f"{name}(): Size does not match at dimension {d}: expected index {index.shape} "
+                    f"to be no larger than {shape} apart from dimension {dim}"
+                )
             places = np.arange(0, index.shape[d] * step, step).reshape(-1, *(1,) * (ndim - 1 - d))
-            require(
-                index.shape[d] <= shape[d],
-                "{}(): Size does not match at dimension {}: expected index {} to be no larger than "
-                "{} apart from dimension {}",
-                *(name, d, index.shape, shape, dim),
-            )
         numbers = places if numbers is None else numbers + places
         step *= shape[d]
     return numbers

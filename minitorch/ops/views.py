@@ -156,4 +156,12 @@ def overlap_partly(a, b) -> bool:
     if not (low < high_b and low_b < high and a.size and b.size):
         return False
     dense = high - low == a.nbytes and high_b - low_b == b.nbytes
-    return dense and (low, high, a.strides) != (low_b, high_b, b.strides)
+    return dense and (low, high, _steps(a)) != (low_b, high_b, _steps(b))
+
+
+def _steps(array) -> list:
+    """The strides, None where there is nowhere to step to."""
+    return [
+        step if extent > 1 else None
+        for step, extent in zip(array.strides, array.shape, strict=True)
+    ]

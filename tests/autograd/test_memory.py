@@ -53,6 +53,17 @@ def test_deletion_of_long_chains_that_saved_inputs_and_outputs():
     assert nodes() is None
 
 
+def test_a_view_of_100_000_views_changed_in_place():
+    x = torch.ones(4, requires_grad=True)
+    view = y = x * 2
+    for i in range(100_000):
+        view = view.view(4) if i % 2 else view.view(2, 2)
+    view.mul_(3)  # finds its way from the base again, as does backward
+    view.sum().backward()
+    assert y.tolist() == [6] * 4
+    assert x.grad.tolist() == [6] * 4
+
+
 def test_create_graph_over_a_long_chain():
     x, y = chain(20_000)
     (g,) = torch.autograd.grad(y * y, x, create_graph=True)

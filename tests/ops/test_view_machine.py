@@ -107,10 +107,9 @@ MESSAGES = (
     "a view of a leaf Variable",
     "more than one element of the written-to tensor",
     "some elements of the input tensor and the written-to",
-    "A view was created in no_grad mode and is being modified",
-    "A view was created in no_grad mode and its base",
-    "is a view and is being modified inplace",
-    "is a view and its base or another view of its base",
+    "is being modified inplace",
+    "its base or another view of its base has been modified inplace",
+    "this use case is ambiguous",
     "returns multiple views",
     "has been modified by an inplace operation",
 )

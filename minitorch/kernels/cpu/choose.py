@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_INTEGERS: dict[str, np.dtype] = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}  # as wide as these floats
+_INTEGERS: dict[str, np.dtype] = {"f": np.dtype("i4"), "d": np.dtype("i8")}  # of the same width
 
 FEW = 4096
 """Elements below which the calls of five ufuncs cost more than the branches."""

@@ -40,7 +40,7 @@ def log_softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
 
     def kernel(x, out, axis):
         np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), out=out)
-        out -= np.log(row_sum(exp(out, np.empty_like(out)), axis))
+        out -= np.log(row_sum(exp(out, np.empty(out.shape, out.dtype)), axis))
 
     return by_rows(kernel, axis, x)
 
