@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from typing import Any
 
 
 def named_result(name: str, fields: str):
@@ -12,5 +13,5 @@ def named_result(name: str, fields: str):
         lines = [f"{f}={v!r}" for f, v in zip(self._fields, self, strict=True)]
         return f"torch.return_types.{name}(\n" + ",\n".join(lines) + ")"
 
-    base = collections.namedtuple(name, fields)
+    base: Any = collections.namedtuple(name, fields)  # type: ignore[misc]
     return type(name, (base,), {"__slots__": (), "__repr__": represent})

@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.graph import AccumulateGrad, Node, Output, edge_of
 from ..autograd.saved import Packed
@@ -147,7 +149,7 @@ def saved_by(node: Node):
         if isinstance(value, Packed):
             value = getattr(value.value, "array", None)
         array = getattr(value, "array", value)
-        if hasattr(array, "nbytes") and (storage is not None or getattr(array, "ndim", 0)):
+        if isinstance(array, np.ndarray) and (storage is not None or array.ndim):
             yield Saved(name, array.shape, array.nbytes, isinstance(edge, int))
 
 
@@ -159,7 +161,7 @@ def shape_text(shape: tuple) -> str:
     return " x ".join(map(str, shape)) or "scalar"
 
 
-def size_text(nbytes: int) -> str:
+def size_text(nbytes: float) -> str:
     for unit in ("B", "kB", "MB"):
         if nbytes < 1000:
             return f"{nbytes:.3g} {unit}"

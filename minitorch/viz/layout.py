@@ -60,7 +60,7 @@ def place(boxes: list[tuple[str, tuple]], edges: list[tuple[int, int]]):
     middles = _spread(rows, widths, above, below)
     left = min(m - w / 2 for m, w in zip(middles, widths, strict=True)) - MARGIN
     places: list = [None] * len(row)
-    y = MARGIN
+    y: float = MARGIN
     for members in rows:
         tallest = max(heights[i] for i in members)
         for i in members:

@@ -79,7 +79,9 @@ def steps(tensor: Tensor, names: Any = None, gradient: Tensor | None = None) -> 
     """The visits of `tensor.backward(gradient)`, without its effects: no .grad changes, and the
     graph can be used again. `names`: as for `viz.graph`."""
     picture = graph(tensor, names)
-    nodes = nodes_of(edge_of(tensor))
+    root = edge_of(tensor)
+    assert root is not None  # graph() has seen to that
+    nodes = nodes_of(root)
     number = {node: i for i, node in enumerate(nodes)}
     visits: list[Step] = []
     handles = [_take_notes(node, number, picture, visits) for node in nodes]
