@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import Tensor, wrap
-from .declare import composite, fill
+from .declare import composite
 from .dims import sizes
+from .out import fill
 from .views import strided
 
 

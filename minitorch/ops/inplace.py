@@ -15,7 +15,8 @@ import numpy as np
 from ..autograd.grad_mode import announced_later, check_not_inference, mode
 from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
-from .declare import op, write
+from .declare import op
+from .out import write
 from .views import Stale, forbidden, overlap_partly, repeats, take_again
 
 

@@ -228,7 +228,7 @@ class Op:
         return [*args, *[kwargs.get(name, v) for name, v in zip(names, rest, strict=True)]]
 
     def __call__(self, *args, **kwargs):
-        """The general way: any arguments. `_unary` and `_binary` are short cuts around it."""
+        """The general way: any arguments. calls.py has short cuts around it."""
         if kwargs:
             args, kwargs = self.arrange(args, kwargs)
         found: list[Tensor] = []

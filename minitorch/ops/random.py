@@ -15,8 +15,9 @@ from ..random import get_rng_state, initial_seed, manual_seed, seed, set_rng_sta
 from ..tensor import Tensor, wrap
 from . import inplace
 from .creation import _finish, _numpy_type, _shape
-from .declare import composite, fill, functions, op
+from .declare import composite, functions, op
 from .op import zeros
+from .out import fill
 
 
 class Generator(random.Generator):

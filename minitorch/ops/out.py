@@ -1,0 +1,69 @@
+"""Results put into memory that is there already: out=, and the values of in-place changes.
+
+PyTorch: aten/src/ATen/native/Resize.cpp (resize_output), TensorIterator.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.grad_mode import mode
+from ..tensor import Tensor
+
+
+def fill(out, operation, args: tuple, options: dict):
+    """`operation(*args, **options)`, its result put into `out`: a tensor, or a tuple of them.
+
+    As in PyTorch `out` takes on the result's shape, keeps its own dtype, and autograd stays out of
+    it: RuntimeError if something requires grad. Returns `out`.
+    """
+    from .inplace import check_writable  # which declares an op itself
+
+    targets = out if isinstance(out, (tuple, list)) else (out,)
+    asked = [t for t in (*args, *options.values(), *targets) if isinstance(t, Tensor)]
+    if mode.enabled and any(t._requires_grad for t in asked):
+        raise RuntimeError(
+            f"{operation.__name__}(): functions with out=... arguments don't support automatic "
+            "differentiation, but one of the arguments requires grad."
+        )
+    result = operation(*args, **options)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) != len(targets):
+        raise TypeError(f"{operation.__name__}(): out must be {len(results)} tensors")
+    for target, value in zip(targets, results, strict=True):
+        if target.array.shape != value.array.shape:
+            if target.array.size:
+                warnings.warn(
+                    f"An output with one or more elements was resized since it had shape "
+                    f"{list(target.shape)}, which does not match the required output shape "
+                    f"{list(value.shape)}. Give it that shape, or out.resize_(0) first.",
+                    stacklevel=3,
+                )
+            target.array = np.empty(value.array.shape, target.array.dtype)
+        check_writable(target, False, asked)
+        write(target, value.array)
+    return (
+        out if len(targets) == 1 else type(result)(*targets) if hasattr(result, "_fields") else out
+    )
+
+
+def write(target: Tensor, array) -> None:
+    """Put `array`, of a type and shape that fit, into the memory of `target`."""
+    here = target.array
+    if array.dtype != here.dtype:
+        got, expected = dtypes.of(array), target.dtype
+        if got.category > expected.category:
+            raise RuntimeError(
+                f"result type {got.legacy_name} can't be cast to the desired output type "
+                f"{expected.legacy_name}"
+            )
+    if array.shape != here.shape:
+        raise RuntimeError(
+            f"output with shape {list(here.shape)} doesn't match the broadcast shape "
+            f"{list(array.shape)}"
+        )
+    np.copyto(here, array, casting="unsafe")
+    target._storage.version += 1
