@@ -154,6 +154,7 @@ class Tensor:
         return self.array.ctypes.data
 
     # Kinds of tensors and devices that are not here.
+    is_cpu = property(lambda self: self.device.type == "cpu")
     is_sparse = is_quantized = is_nested = is_meta = is_mkldnn = is_mps = is_xpu = False
 
     def is_floating_point(self) -> bool:
@@ -452,13 +453,24 @@ class Tensor:
         """np.exp(tensor), array * tensor: the operation that is registered for the ufunc."""
         operation = numpy_twins.get(ufunc)
         if operation is None or method != "__call__":
-            return NotImplemented
+            return getattr(ufunc, method)(*_arrays(inputs), **_arrays(kwargs))
         return operation(*inputs, **kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         """np.sum(tensor, axis=0), np.where(...): likewise for NumPy's other functions."""
         operation = numpy_twins.get(function)
-        return NotImplemented if operation is None else operation(*args, **kwargs)
+        if operation is None:  # then NumPy's own on the memory: an array comes back
+            return function(*_arrays(args), **_arrays(kwargs))
+        return operation(*args, **kwargs)
+
+
+def _arrays(value):
+    """`value` with arrays for Tensors; raises for those that require grad, as numpy() does."""
+    if isinstance(value, Tensor):
+        return value.numpy()
+    if type(value) in (list, tuple):
+        return type(value)(_arrays(v) for v in value)
+    return {k: _arrays(v) for k, v in value.items()} if type(value) is dict else value
 
 
 # NumPy's functions and the operations that stand for them; ops/ fills it (ops/declare.py).

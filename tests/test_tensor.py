@@ -147,7 +147,7 @@ def test_numpy_functions_of_tensors():
     assert isinstance(z, minitorch.Tensor)
     (z + y.sum()).backward()
     assert x.grad.tolist() == [2.5, 3.25]
-    with pytest.raises(TypeError, match="no implementation found"):
+    with pytest.raises(RuntimeError, match="Can't call numpy"):  # it would lose the gradient
         np.partition(x, 1)
 
 
@@ -226,3 +226,16 @@ def test_values_and_indices_print_as_tensors():
     for library in (minitorch, torch):
         shown = repr(library.tensor([3.0, 1.0]).max(0))
         assert shown == "torch.return_types.max(\nvalues=tensor(3.),\nindices=tensor(0))"
+
+
+def test_numpy_functions_without_a_twin_compute_on_the_memory():
+    x = minitorch.arange(6.0).view(2, 3)
+    array = x.numpy()
+    assert np.array_equal(np.transpose(x, (1, 0)), array.T)
+    assert np.allclose(x, array) and np.linalg.norm(x) == np.linalg.norm(array)
+    assert np.array_equal(np.vstack([x, x]), np.vstack([array, array]))
+    assert np.array_equal(np.unique(x), array.ravel())
+    assert np.array_equal(np.add.reduce(x, axis=0), array.sum(0))
+    assert np.array_equal(np.cbrt(x), np.cbrt(array))
+    with pytest.raises(RuntimeError, match="Can't call numpy"):
+        np.unique(x.requires_grad_())

@@ -189,7 +189,12 @@ def _setitem(self, index, value):
         self = _view(self, first)
     index = first if second is None else second
     if not isinstance(value, Tensor):
-        value = wrap(np.asarray(value, self.array.dtype))
+        try:
+            value = wrap(np.asarray(value, self.array.dtype))
+        except OverflowError:
+            raise RuntimeError(
+                f"value cannot be converted to type {self.dtype} without overflow: {value}"
+            ) from None
     tracked = inplace.is_tracked((self, value))
     try:
         place = self.array[index if second is not None or Ellipsis in index else (*index, ...)]

@@ -78,6 +78,9 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
+_LRScheduler = LRScheduler  # its name until 2022
+
+
 class _ByFactor(LRScheduler):
     """Multiplies the learning rates of all groups by one factor each epoch."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import pkgutil
 import types
 import warnings
 
@@ -25,15 +26,18 @@ def public_names(module: str) -> list[str]:
     if module == "torch.Tensor":
         return [name for name in dir(torch.Tensor) if name[0] != "_"]
     home = importlib.import_module(module)
+    # Modules inside it are taken from the files: as attributes they come with whoever imports them.
+    inside = {found.name for found in pkgutil.iter_modules(getattr(home, "__path__", ()))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some are deprecated
-        return [name for name in dir(home) if name[0] != "_" and _is_public(home, name)]
+        names = {name for name in dir(home) if _is_public(home, name)} | inside
+    return sorted(name for name in names if name[0] != "_")
 
 
 def _is_public(home: types.ModuleType, name: str) -> bool:
     value = getattr(home, name)
     if isinstance(value, types.ModuleType):
-        return value.__name__ == f"{home.__name__}.{name}"
+        return False
     if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
         return True
     if "torch_function" in name or not value.__doc__:  # PyTorch's own tools

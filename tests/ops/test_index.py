@@ -195,3 +195,9 @@ def test_wrong_index_types(T):
         x[T.tensor([True, False])]
     with pytest.raises(RuntimeError, match=r"shape mismatch|must match"):
         x[:2] = T.ones(3, 4)
+
+
+def test_a_number_that_does_not_fit_the_type(T):
+    x = T.ones(2, dtype=T.uint8)
+    with pytest.raises(RuntimeError, match="without overflow"):
+        x[0] = 300

@@ -1,0 +1,6 @@
+"""torch.backends.openmp: not here. See this package's `__init__`."""
+
+
+def is_available() -> bool:
+    """Whether this engine can be used: no. Mirrors torch.backends.openmp.is_available."""
+    return False
