@@ -48,6 +48,7 @@ class Operation:
         self.timeout = timeout
         self.announced = False
         self.awaited = ANY
+        self.site = ("", 0, "")  # where the user's program called it
         self.done = False
         self.error: DistError | None = None
         self._unfinished = threading.Lock()  # held until it is done; cheaper than an Event
@@ -82,6 +83,7 @@ class Operation:
     def finish(self, error: DistError | None = None) -> None:
         self.error = error
         self.done = True
+        del self.steps  # lets go of the arrays
         self._unfinished.release()
 
     def join(self) -> None:

@@ -24,6 +24,7 @@ from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.link import ANY
 from minitorch.distributed.message import Kind, lane_of
 from minitorch.distributed.operation import Operation
+from minitorch.distributed.recorder import FlightRecorder
 from minitorch.distributed.transport import Transport
 from minitorch.distributed.watch import Watch
 
@@ -42,6 +43,7 @@ class Progress:
         self.rank = transport.rank
         self.transport = transport
         self._watch = Watch(transport)
+        self._recorder = FlightRecorder(transport.rank, transport.size)
         self._incoming: deque[Operation] = deque()
         self._active: dict[Operation, None] = {}
         self._waiting: Mailbox = {}  # operations, by the message that they wait for
@@ -55,6 +57,7 @@ class Progress:
 
     def start(self, operation: Operation) -> None:
         """Start an operation and let the background thread see to it."""
+        self._recorder.add(operation)
         self._incoming.append(operation)
         if self._driving.acquire(blocking=False):
             try:
@@ -65,6 +68,7 @@ class Progress:
 
     def run(self, operation: Operation) -> None:
         """Start an operation and return when it is done."""
+        self._recorder.add(operation)
         self._incoming.append(operation)
         self.wait(operation)
 
@@ -86,6 +90,7 @@ class Progress:
         if self._closing:
             return
         self._closing = True
+        self._recorder.close()
         self._needed.set()
         self.transport.wake()
         if not self._driving.acquire(timeout=5):
@@ -233,6 +238,7 @@ class Progress:
     def _give_up(self) -> None:
         """Once the process group is over, end every operation."""
         if self._watch.failure is not None and self._active:
+            self._recorder.dump(self._watch.failure[1])
             for operation in self._active:
                 operation.finish(self._watch.error_for(operation))
             self._active.clear()
