@@ -1,0 +1,99 @@
+"""Messages through shared memory: slots are used again, and nobody waits for one."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
+
+
+@pytest.fixture
+def boxes():
+    from minitorch.distributed.shared_memory import Inbox, Outbox
+
+    outbox = Outbox()
+    yield outbox, Inbox(outbox.address)
+    outbox.close()
+
+
+def bytes_of(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, count, dtype=np.uint8)
+
+
+def test_what_is_put_in_is_seen(boxes):
+    outbox, inbox = boxes
+    for count in (1 << 15, 100_003, 1 << 20):
+        slot = outbox.put(bytes_of(count))
+        np.testing.assert_array_equal(inbox.look(slot, count), bytes_of(count))
+
+
+def test_a_slot_is_free_when_nobody_looks_any_more(boxes):
+    outbox, inbox = boxes
+    first, second = outbox.put(bytes_of(40_000, 1)), outbox.put(bytes_of(40_000, 2))
+    assert (first, second) == (0, 1)
+    numbers = np.frombuffer(inbox.look(first, 40_000), np.float32)[10:]
+    assert outbox.put(bytes_of(40_000, 3)) == 2, "an array made of it still looks into slot 0"
+    np.testing.assert_array_equal(numbers.view(np.uint8), bytes_of(40_000, 1)[40:])
+    del numbers
+    assert outbox.put(bytes_of(40_000, 3)) == 0, "and now slot 0 is used again"
+    inbox.look(second, 40_000)
+    assert outbox.put(bytes_of(40_000, 3)) == 1
+
+
+def test_what_must_go_another_way(boxes):
+    outbox, _ = boxes
+    assert outbox.put(bytes_of(1000)) is None, "small"
+    assert outbox.put(bytes_of((1 << 20) + 1)) is None, "larger than a slot"
+    taken = [outbox.put(bytes_of(40_000)) for _ in range(33)]
+    assert taken == [*range(32), None], "all taken"
+
+
+def test_a_reader_cannot_write(boxes):
+    outbox, inbox = boxes
+    with pytest.raises(TypeError, match="read-only"):
+        inbox.look(outbox.put(bytes_of(40_000)), 40_000)[0] = 1
+
+
+def test_nothing_else_is_taken_for_an_outbox(tmp_path):
+    from minitorch.distributed.shared_memory import Inbox, Outbox
+
+    outbox, other = Outbox(), Outbox()
+    with pytest.raises(OSError, match="another outbox"):
+        Inbox(f"{outbox.address.split()[0]} {other.address.split()[1]}")
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OSError, match="no outbox"):
+        Inbox(f"{tmp_path / 'file'} {other.address.split()[1]}")
+    for box in outbox, other:
+        box.close()
+        with pytest.raises(OSError):
+            Inbox(box.address)
+        box.close()
+
+
+READER = """
+import sys
+from minitorch.distributed.shared_memory import Inbox
+inbox = Inbox(sys.argv[1])
+content = inbox.look(int(sys.argv[2]), 40_000)
+print(sum(content))
+if sys.argv[3] == "die":
+    import os
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("end, free", [("leave", True), ("die", False)])
+def test_another_process(boxes, end, free):
+    outbox, _ = boxes
+    slot = outbox.put(bytes_of(40_000))
+    told = subprocess.run(
+        [sys.executable, "-c", READER, outbox.address, str(slot), end],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(told.stdout) == bytes_of(40_000).sum()
+    assert (outbox.put(bytes_of(40_000)) == slot) is free
