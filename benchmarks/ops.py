@@ -28,6 +28,7 @@ class Case(NamedTuple):
     name: str
     function: Callable
     shapes: Callable = lambda n: [(n,)]
+    signed: bool = False  # inputs around 0, as activations see them, in place of ones around 1
 
 
 def two(n):
@@ -79,7 +80,7 @@ def of_method(name: str, shapes: Callable = lambda n: [(n,)]) -> Case:
 
 
 def activation(name: str) -> Case:
-    return Case(name, lambda T, x: getattr(T.nn.functional, name)(x))
+    return Case(name, lambda T, x: getattr(T.nn.functional, name)(x), signed=True)
 
 
 CASES = [
@@ -111,10 +112,10 @@ CASES = [
     Case("sqrt", lambda T, x: x.sqrt()),
     Case("sin", lambda T, x: x.sin()),
     Case("tanh", lambda T, x: x.tanh()),
-    Case("sigmoid", lambda T, x: x.sigmoid()),
-    Case("relu", lambda T, x: x.relu()),
-    Case("gelu", lambda T, x: T.nn.functional.gelu(x)),
-    Case("silu", lambda T, x: T.nn.functional.silu(x)),
+    Case("sigmoid", lambda T, x: x.sigmoid(), signed=True),
+    Case("relu", lambda T, x: x.relu(), signed=True),
+    Case("gelu", lambda T, x: T.nn.functional.gelu(x), signed=True),
+    Case("silu", lambda T, x: T.nn.functional.silu(x), signed=True),
     Case("maximum", lambda T, x, y: T.maximum(x, y), two),
     Case("clamp", lambda T, x: x.clamp(0.6, 1.2)),
     Case("where", lambda T, x, y: T.where(x > y, x, y), two),
@@ -260,7 +261,8 @@ def main() -> None:
         for case in CASES:
             if options.only and not case.name.startswith(tuple(options.only)):
                 continue
-            arrays = [rng.uniform(0.5, 1.5, s).astype(np.float32) for s in case.shapes(size)]
+            draw = rng.standard_normal if case.signed else lambda s: rng.uniform(0.5, 1.5, s)
+            arrays = [draw(s).astype(np.float32) for s in case.shapes(size)]
             line = f"{case.name:16}"
             for make_step, found in zip((forward_step, training_step), ratios, strict=True):
                 packages = (minitorch, torch)

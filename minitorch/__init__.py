@@ -20,7 +20,9 @@ from .autograd.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
+from .creation import Generator
 from .devices import device
+from .dispatch.declare import functions as _functions
 from .dtypes import (
     can_cast,
     dtype,
@@ -31,8 +33,6 @@ from .dtypes import (
     set_default_dtype,
 )
 from .memory import keep_freed_memory as _keep_freed_memory
-from .ops.declare import functions as _functions
-from .ops.random import Generator
 from .random import default_generator
 from .tensor import Size, Tensor
 
@@ -44,6 +44,7 @@ from math import e, inf, nan, pi
 
 from . import (
     accelerator,
+    amp,
     backends,
     cuda,
     distributed,
@@ -53,15 +54,28 @@ from . import (
     linalg,
     nn,
     optim,
+    sharing,
     special,
+    storage,
     testing,
     utils,
     version,
     viz,
 )
+from .amp import GradScaler, autocast
+from .cuda import amp as _cuda_amp
 from .dlpack import from_dlpack
 from .func import vmap
 from .kernels import get_num_threads, set_num_threads
+from .layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from .legacy import TYPES as _TYPES
 from .legacy import get_default_device, set_default_device, set_default_tensor_type
 from .printing import set_printoptions
@@ -71,6 +85,7 @@ from .settings import (
     compile,
     get_float32_matmul_precision,
     set_float32_matmul_precision,
+    typename,
     use_deterministic_algorithms,
 )
 from .version import __version__
@@ -79,8 +94,6 @@ globals().update(_TYPES)
 globals().update(_functions)  # those of functional, linalg and nn.functional are among them
 
 newaxis = None
-# Layouts: there is one, and it is strided.
-strided = contiguous_format = preserve_format = channels_last = channels_last_3d = None
 
 
 __getattr__ = _missing.getattr_for(__name__)

@@ -51,6 +51,14 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> device:
+        """`with torch.device("cpu"):` new tensors are there. RuntimeError if it is not here."""
+        check(self)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass  # there is one device, so nothing was changed
+
     def __reduce__(self):
         return device, (self.type, self.index)
 

@@ -8,6 +8,7 @@ PyTorch: c10/core/ScalarType.h (promoteTypes), aten/src/ATen/native/TypeProperti
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,36 @@ def of_number(value) -> dtype:
     if isinstance(value, (complex, np.complexfloating)):
         return complex128 if _default is float64 else complex64
     raise TypeError(f"expected a number, got {type(value).__name__}")
+
+
+def fitting(value, dtype: dtype) -> np.ndarray:
+    """A Python number as a 0-d array of `dtype`. RuntimeError if it is too large for it.
+
+    A negative number wraps around in an unsigned type, and infinity is no overflow, as in PyTorch.
+    """
+    if isinstance(value, complex) and not value.imag:
+        value = value.real
+    low, high = _limits(dtype)
+    if isinstance(value, complex):
+        fits = dtype.category in (BOOL, COMPLEX)
+    elif dtype.category == INTEGER:
+        fits = (0 if low == -high and isinstance(value, float) else low) <= value <= high
+    else:
+        fits = low <= value <= high or value - value != 0  # infinity, or not a number
+    if not fits:
+        raise RuntimeError(f"value cannot be converted to type {dtype} without overflow: {value}")
+    return np.asarray(value).astype(dtype.numpy)
+
+
+@functools.cache
+def _limits(dtype: dtype) -> tuple[float, float]:
+    """The smallest and the largest number that `fitting` lets pass; -255 and 255 of uint8."""
+    if dtype.category == INTEGER:
+        limits = np.iinfo(dtype.numpy)
+        return limits.min or -limits.max, limits.max
+    if dtype.category == FLOATING:
+        return -finfo(dtype).max, finfo(dtype).max
+    return -np.inf, np.inf
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:

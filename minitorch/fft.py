@@ -6,9 +6,9 @@ PyTorch: torch/fft/__init__.py, aten/src/ATen/native/SpectralOps.cpp.
 from __future__ import annotations
 
 from . import dtypes
-from .ops.creation import arange
-from .ops.declare import functions, in_namespace
-from .ops.dims import axes
+from .creation import arange
+from .dispatch.declare import functions, in_namespace
+from .dispatch.dims import axes
 from .ops.fourier import INVERSE_NORM, complex_to_complex, half_to_real, real_to_half, resized
 
 

@@ -34,9 +34,7 @@ def construct(args: tuple, dtype: dtypes.dtype, device=None) -> Tensor:
         return data.detach()
     if isinstance(data, (int, float, complex)) or data is None:
         raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
-    from .ops.creation import tensor
-
-    return tensor(data, dtype=dtype)
+    return wrap(np.empty(0, dtype.numpy)).new_tensor(data)
 
 
 class tensortype(type):

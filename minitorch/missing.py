@@ -5,7 +5,9 @@ are not here. It is generated (`python -m tests.opinfo --write`), like the list 
 docs/compatibility.md. Invariant: nobody pays for this but who asks for such a name. Modules answer
 through their `__getattr__`, which Python calls only for what it has not found. A class with a
 `__getattr__` takes twice as long to find any attribute, so Tensor has a `LeftOut` for each name.
-PyTorch has no counterpart.
+And `from minitorch import jit`, which would make a bare ImportError of that answer, first looks for
+a module minitorch.jit: `LeftOutFinder`, the last to be asked for one, answers. PyTorch has no
+counterpart.
 """
 
 from __future__ import annotations
@@ -52,12 +54,27 @@ class LeftOut:
         raise AttributeError(_message(f"torch.Tensor.{self.name}"))
 
 
+class LeftOutFinder:
+    """Finds no module, but says of those, and of other names, that they are left out."""
+
+    @staticmethod
+    def find_spec(fullname: str, path=None, target=None) -> None:
+        package, _, name = fullname.rpartition(".")
+        theirs = package.replace("minitorch", "torch", 1)
+        if package.startswith("minitorch") and name in left_out().get(theirs, ()):
+            # Python passes over this error if its name is that of the module it looks for.
+            raise ModuleNotFoundError(_message(f"{theirs}.{name}"), name=f"{theirs}.{name}")
+
+
 def explain(tensor_class: Any) -> None:
     """Have the modules that are loaded, and `tensor_class`, say what is left out of them."""
+    sys.meta_path.append(LeftOutFinder)
     for theirs in left_out():
         module = sys.modules.get(theirs.replace("torch", "minitorch", 1))
         if module is not None and "__getattr__" not in vars(module):
             vars(module)["__getattr__"] = getattr_for(module.__name__)
+        if module is not None:
+            vars(module).setdefault("__path__", [])  # only in packages does Python look for modules
     for name in left_out().get("torch.Tensor", ()):
         if not hasattr(tensor_class, name):
             setattr(tensor_class, name, LeftOut(name))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, safe_pickle
+from .dispatch.memory import owner
 from .safe_pickle import LoadedStorage, StorageReference
 from .tensor import Storage, Tensor, wrap
 
@@ -193,17 +194,17 @@ class _SavedStorages:
         """The storage that a tensor lies in, and its offset and strides there, in elements."""
         array = tensor.array
         size = array.itemsize
-        owner = _owner(array)
-        steps = (array.ctypes.data - owner.ctypes.data, *array.strides)
-        if array.size == 0 or min(steps + owner.strides) < 0 or any(n % size for n in steps):
-            owner = array = array.copy()  # nothing to share, or not in a way the format can say
+        whole = owner(array)
+        steps = (array.ctypes.data - whole.ctypes.data, *array.strides)
+        if array.size == 0 or min(steps + whole.strides) < 0 or any(n % size for n in steps):
+            whole = array = array.copy()  # nothing to share, or not in a way the format can say
             steps = (0, *array.strides)
-        if id(owner) not in self.by_owner:
-            content = _bytes_of(owner)  # keeps the owner alive, and so its id its own
+        if id(whole) not in self.by_owner:
+            content = _bytes_of(whole)  # keeps the owner alive, and so its id its own
             key, numel = str(len(self.by_owner)), len(content) // tensor.dtype.itemsize
             reference = StorageReference(tensor.dtype, key, "cpu", numel)
-            self.by_owner[id(owner)] = reference, content
-        reference, _ = self.by_owner[id(owner)]
+            self.by_owner[id(whole)] = reference, content
+        reference, _ = self.by_owner[id(whole)]
         if reference.dtype is not tensor.dtype:
             raise RuntimeError(
                 f"cannot save a {reference.dtype} and a {tensor.dtype} tensor that view the same "
@@ -213,22 +214,11 @@ class _SavedStorages:
         return reference, offset, tuple(strides)
 
 
-def _owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory `array` looks at: the last one along the chain of bases."""
-    owner: np.ndarray = array
-    link: Any = array
-    while link is not None:
-        if isinstance(link, np.ndarray):
-            owner = link
-        link = getattr(link, "base", None)
-    return owner
-
-
-def _bytes_of(owner: np.ndarray) -> memoryview:
+def _bytes_of(whole: np.ndarray) -> memoryview:
     """All of an array's memory, in the order in which it lies there."""
-    low, high = np.lib.array_utils.byte_bounds(owner)
-    count = (high - low) // owner.itemsize if owner.size else 0
-    return np.lib.stride_tricks.as_strided(owner, (count,), (owner.itemsize,)).view(np.uint8).data
+    low, high = np.lib.array_utils.byte_bounds(whole)
+    count = (high - low) // whole.itemsize if whole.size else 0
+    return np.lib.stride_tricks.as_strided(whole, (count,), (whole.itemsize,)).view(np.uint8).data
 
 
 def _write_record(archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:

@@ -7,6 +7,8 @@ computes what the model does. PyTorch: torch/__init__.py.
 
 from __future__ import annotations
 
+from .tensor import Tensor
+
 _precision = "highest"
 _deterministic = False
 
@@ -37,6 +39,18 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """What was last set. Mirrors torch.get_float32_matmul_precision."""
     return _precision
+
+
+def typename(obj) -> str:
+    """The name of a tensor's type ("torch.FloatTensor"), of a class, or of an object's class.
+
+    Mirrors torch.typename.
+    """
+    if isinstance(obj, Tensor):
+        return obj.type()
+    named = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = named.__module__
+    return named.__qualname__ if module in (None, "builtins") else f"{module}.{named.__qualname__}"
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

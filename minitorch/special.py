@@ -3,8 +3,8 @@
 PyTorch: torch/special/__init__.py.
 """
 
+from .dispatch.declare import functions
 from .ops import special
-from .ops.declare import functions
 
 _ONLY_HERE = "entr erfcx i0e i1 i1e log_ndtr ndtr ndtri xlog1py zeta"
 _ALSO_HERE = """digamma erf erfc erfinv exp2 expm1 i0 log1p log_softmax logit logsumexp polygamma

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy import ndarray
 
-from . import devices, dtypes, printing
+from . import devices, dtypes, layouts, printing
 
 
 class Size(tuple):
@@ -43,12 +43,23 @@ class Storage:
     """What all views of one memory have in common. PyTorch: c10::StorageImpl, VariableVersion.
 
     `version` counts in-place changes; `views` are weak references to the views that have a place in
-    the graph (ops/views.py). Class attributes, so that making one costs next to nothing.
+    the graph (dispatch/views.py). Class attributes, so that making one costs next to nothing.
     """
 
     version = 0
     views: set | None = None
     inference = False  # made in inference mode (autograd/grad_mode.py)
+
+
+def _entry(extents, dim: int):
+    """extents[dim]; IndexError, in PyTorch's words, for a dimension that is not there."""
+    limit = len(extents) or 1
+    if not -limit <= dim < limit or not extents:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got "
+            f"{dim})"
+        )
+    return extents[dim]
 
 
 class Tensor:
@@ -61,7 +72,7 @@ class Tensor:
     __slots__ = ("__dict__", "__weakref__", "_grad", "_node", "_requires_grad", "_storage", "array")
 
     # Set on the few tensors that have them; they live in __dict__, so the others pay nothing.
-    _view: Any = None  # (base, step, reason): how to get this view from its base (ops/views.py)
+    _view: Any = None  # (base, step, reason): how to get it from its base (dispatch/views.py)
     _accumulator: Any = None  # a leaf's AccumulateGrad node
     _retains_grad: int | None = None  # the sequence number of the node it keeps the gradient of
 
@@ -126,7 +137,7 @@ class Tensor:
 
     def size(self, dim: int | None = None):
         """The shape, or the extent of one dimension."""
-        return self.shape if dim is None else self.array.shape[dim]
+        return self.shape if dim is None else _entry(self.array.shape, dim)
 
     def dim(self) -> int:
         return self.array.ndim
@@ -142,10 +153,12 @@ class Tensor:
     def stride(self, dim: int | None = None):
         """Steps in elements, not bytes, from one index of a dimension to the next."""
         shape, steps = self.array.shape, [n // self.array.itemsize for n in self.array.strides]
+        empty = self.array.size == 0  # then NumPy's are all 0, PyTorch's as if no extent were
+        shape = tuple([max(n, 1) for n in shape]) if empty else shape
         for d in reversed(range(len(shape))):
-            if steps[d] == 0 and shape[d] == 1:  # NumPy's None makes it 0, PyTorch's goes on
+            if steps[d] == 0 and (empty or shape[d] == 1):  # None: NumPy's are 0, PyTorch's go on
                 steps[d] = shape[d + 1] * steps[d + 1] if d + 1 < len(shape) else 1
-        return tuple(steps) if dim is None else steps[dim]
+        return tuple(steps) if dim is None else _entry(steps, dim)
 
     def is_contiguous(self, memory_format=None) -> bool:
         return self.array.flags.c_contiguous
@@ -153,6 +166,7 @@ class Tensor:
     def data_ptr(self) -> int:
         return self.array.ctypes.data
 
+    layout = layouts.strided
     # Kinds of tensors and devices that are not here.
     is_cpu = property(lambda self: self.device.type == "cpu")
     is_sparse = is_quantized = is_nested = is_meta = is_mkldnn = is_mps = is_xpu = False
@@ -473,7 +487,7 @@ def _arrays(value):
     return {k: _arrays(v) for k, v in value.items()} if type(value) is dict else value
 
 
-# NumPy's functions and the operations that stand for them; ops/ fills it (ops/declare.py).
+# NumPy's functions and the operations that stand for them; ops/ fills it (dispatch/declare.py).
 numpy_twins: dict = {}
 
 _new = object.__new__

@@ -1,6 +1,7 @@
 """minitorch.functional: what OpInfo's samples leave open. The rest of it is in tests/opinfo."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,47 @@ def test_it_has_what_torch_functional_has():
         assert getattr(minitorch, name) is getattr(minitorch.functional, name)
 
 
-def test_operations_do_without_compositions():
-    """ops/ is the lower floor."""
-    for path in (ROOT / "ops").glob("*.py"):
-        imported = [
-            n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)
-        ]
-        upwards = [n.module for n in imported if n.level == 2 and n.module]
-        assert not [m for m in upwards if m.split(".")[0] in ("functional", "linalg", "nn")], path
+def imports_of(path, level):
+    """The modules that a file imports relative to the package `level` - 1 above its own."""
+    found = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    for n in found:
+        if n.level == level:
+            yield from [n.module.split(".")[0]] if n.module else [name.name for name in n.names]
+
+
+@pytest.mark.parametrize("lower", ["dispatch", "ops"])
+def test_floors(lower):
+    """Functions stand upon operations, and these upon their machinery; nothing looks upwards."""
+    upper = {"creation", "functional", "linalg", "nn"} | ({"ops"} if lower == "dispatch" else set())
+    for path in (ROOT / lower).glob("*.py"):
+        assert not upper & set(imports_of(path, 2)), path
+
+
+def test_order_of_dispatch():
+    """Each file builds upon those that the package's docstring names before it."""
+    order = re.findall(r"^    (\w[\w, ]*?)  ", minitorch.dispatch.__doc__, re.M)
+    before = set()
+    for names in order:
+        names = names.split(", ")
+        for name in names:
+            assert set(imports_of(ROOT / "dispatch" / f"{name}.py", 1)) <= before, name
+        before |= set(names)
+    assert before == {p.stem for p in (ROOT / "dispatch").glob("*.py")} - {"__init__"}
+
+
+def test_questions():
+    """What is answered in Python: the same answers, and the same refusals."""
+    questions = "numel is_floating_point is_complex is_conj is_nonzero is_tensor".split()
+    for name in questions:
+        for value in ([], 0.0, [2], 1j, True, [0, 1]):
+            answers = []
+            for T in (minitorch, torch):
+                try:
+                    answers.append(getattr(T, name)(T.tensor(value)))
+                except RuntimeError:
+                    answers.append("refused")
+            assert answers[0] == answers[1], (name, value)
+    assert not minitorch.is_tensor([1.0])
 
 
 def points(T, n, m):

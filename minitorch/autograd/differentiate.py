@@ -19,7 +19,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Size, Tensor, wrap
 from .engine import conjugate, run, shared
-from .graph import AccumulateGrad, GradientEdge, Node, edge_of
+from .graph import AccumulateGrad, GradientEdge, Node, edge_of, owned
 
 
 def backward(
@@ -141,7 +141,7 @@ def grad(
                 "allow_unused=True if this is the desired behavior."
             )
         if gradient is not None and not isinstance(gradient, Tensor):
-            gradient = wrap(gradient.copy() if gradient.base is not None else gradient)
+            gradient = wrap(owned(gradient))
         results.append(gradient)
     return tuple(results)
 

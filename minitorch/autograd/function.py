@@ -283,7 +283,7 @@ def _check_dirty(ctx: FunctionCtx, results: list, args: tuple) -> None:
 
 def _record(function, ctx: Any, args: tuple, results: list) -> list:
     """Give the results of forward their node. Returns them as the user gets them."""
-    from ..ops.inplace import move_in_graph
+    from ..dispatch.inplace import move_in_graph
 
     first = next(r for r in results if isinstance(r, Tensor))
     node = function._node_class(ctx, args, first.array)
@@ -317,7 +317,7 @@ def _as_output(result: Tensor, args: tuple, node: Node, number: int | None) -> T
 
     For they would have to change the input's place in the graph, past the user's backward.
     """
-    from ..ops.views import Step, link_view
+    from ..dispatch.views import Step, link_view
 
     if _among(result, args):
         source, result = result, wrap(result.array)

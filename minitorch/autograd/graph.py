@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import threading
 import weakref
 from typing import Any, NamedTuple
@@ -191,7 +192,9 @@ class Node:
             "one of the variables needed for gradient computation has been modified by an inplace "
             f"operation: [{tensor.type()} {list(tensor.shape)}]{what} is at version "
             f"{storage.version}; expected version {version} instead. It was saved for "
-            f"{self.name()}: change a clone() of it instead."
+            f"{self.name()}: change a clone() of it instead. Hint: enable anomaly detection to see "
+            "the forward line of that operation, with "
+            "torch.autograd.set_detect_anomaly(True)."
         )
 
     def release(self) -> None:
@@ -267,11 +270,7 @@ class AccumulateGrad(Node):
             return
         with self.lock:
             if variable._grad is None:
-                if create_graph:
-                    grad = grad.clone()
-                else:  # an array that is a view has another holder, who may change it
-                    grad = wrap(grad if grad.base is None else grad.copy())
-                variable._grad = grad
+                variable._grad = grad.clone() if create_graph else wrap(owned(grad))
             elif create_graph:
                 variable._grad = variable._grad + grad
             else:  # in place: whoever holds .grad (an optimizer, a bucket) sees the sum
@@ -280,6 +279,20 @@ class AccumulateGrad(Node):
         if self.hooks is not None:
             for hook in in_order(self.hooks.accumulated):
                 hook(variable)
+
+
+def owned(grad: ndarray) -> ndarray:
+    """`grad` if nobody else holds its memory and could change it, else a copy.
+
+    An array that is a view has other holders, who refer to the same `base`; but not if it is all of
+    a base that only it refers to: a fresh result in another shape. (The one more reference is that
+    of the question.) PyTorch counts those to the tensor alone, and so may let .grad share memory
+    with the gradient that was given to backward().
+    """
+    if grad.base is None:
+        return grad
+    alone = sys.getrefcount(grad.base) == 2 and getattr(grad.base, "nbytes", 0) == grad.nbytes
+    return grad if alone and grad.base.flags.owndata and grad.flags.c_contiguous else grad.copy()
 
 
 def edge_of(tensor: Tensor) -> Node | None:

@@ -85,10 +85,10 @@ def _compare(
     unfinished = [rank for rank in members if entries[rank]["state"] != "completed"]
     if unfinished:
         begun = {rank: records[rank]["time"] - entries[rank]["seconds_ago"] for rank in members}
-        last = max(members, key=begun.__getitem__)
-        late = begun[last] - min(begun.values())
+        latest = max(members, key=begun.__getitem__)
+        late = begun[latest] - min(begun.values())
         if late > LATE_SECONDS:
-            parts.append(f"rank {last} called it {late:.1f} s after the first")
+            parts.append(f"rank {latest} called it {late:.1f} s after the first")
         return f"{where}: {'; '.join(parts)}; it was not completed on {_ranks(unfinished)}."
     return None
 

@@ -92,7 +92,7 @@ class Inbox:
         content = self._slots[slot, :nbytes].view(_Content)
         content.flags.writeable = False
         content.mark = self._marks[slot : slot + 1]
-        return memoryview(content)  # what is made of it holds on to it, as views of arrays do not
+        return content.data  # what is made of it holds on to it, as views of arrays do not
 
 
 class _Content(np.ndarray):

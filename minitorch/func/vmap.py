@@ -97,7 +97,7 @@ def _inputs(name: str, in_dims, args: tuple) -> tuple[list, object, list]:
 
 def _run(func, rows: list, kwargs: dict, randomness: str) -> list:
     """func(*row) for all rows, with the random numbers that `randomness` says."""
-    from ..ops.random import get_rng_state, set_rng_state
+    from ..creation import get_rng_state, set_rng_state
 
     start = get_rng_state()
     results = []

@@ -7,11 +7,11 @@ these. PyTorch: torch/functional.py.
 
 from ..linalg.older import chain_matmul
 from ..ops.pieces import split
-from ..ops.shape import broadcast_shapes, broadcast_tensors
-from . import differences, indexing, products, rearranging, statistics
+from . import differences, dropout, indexing, products, questions, rearranging, statistics
 from .counting import unique, unique_consecutive
 from .diagonals import block_diag
 from .distances import cdist, norm
 from .einsum import einsum, tensordot
 from .grids import cartesian_prod, meshgrid, unravel_index
+from .shapes import broadcast_shapes, broadcast_tensors
 from .stacking import atleast_1d, atleast_2d, atleast_3d

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.declare import composite, op
-from ..ops.dims import axis
+from ..dispatch.declare import composite, op
+from ..dispatch.dims import axis
+from ..dispatch.results import named_result
 from ..ops.extremes import sortable
-from ..ops.results import named_result
 from ..ops.sorting import searchsorted
 from ..tensor import Tensor, wrap
 

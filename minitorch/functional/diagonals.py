@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.declare import composite
+from ..dispatch.declare import composite
+from ..dispatch.errors import require
 from ..ops.diagonal import diag_embed
-from ..ops.errors import require
 from ..ops.join import cat
 from .stacking import atleast_2d, listed
 

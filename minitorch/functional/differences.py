@@ -6,10 +6,10 @@ PyTorch: aten/src/ATen/native/ReduceOps.cpp (diff, gradient), Integration.cpp.
 from __future__ import annotations
 
 from .. import dtypes
-from ..ops.creation import full
-from ..ops.declare import composite
-from ..ops.dims import axes, axis
-from ..ops.errors import require
+from ..creation import full
+from ..dispatch.declare import composite
+from ..dispatch.dims import axes, axis
+from ..dispatch.errors import require
 from ..ops.join import cat
 
 

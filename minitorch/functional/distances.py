@@ -5,10 +5,10 @@ PyTorch: torch/functional.py (norm, cdist), aten/src/ATen/native/Distance.cpp.
 
 from __future__ import annotations
 
+from ..dispatch.declare import composite
+from ..dispatch.errors import require
 from ..linalg.norms import matrix_norm, vector_norm
 from ..ops.choose import where
-from ..ops.declare import composite
-from ..ops.errors import require
 
 
 @composite(out=True)

@@ -14,9 +14,9 @@ import string
 
 import numpy as np
 
-from ..ops.declare import composite
-from ..ops.dims import axes
-from ..ops.errors import require
+from ..dispatch.declare import composite
+from ..dispatch.dims import axes
+from ..dispatch.errors import require
 from ..ops.linalg import matmul
 from ..tensor import Tensor
 

@@ -10,10 +10,10 @@ import itertools
 
 import numpy as np
 
+from ..dispatch.declare import composite
+from ..dispatch.dims import sizes
+from ..dispatch.errors import require
 from ..linalg.products import powers
-from ..ops.declare import composite
-from ..ops.dims import sizes
-from ..ops.errors import require
 from ..ops.join import stack
 from ..tensor import wrap
 from .stacking import listed

@@ -1,7 +1,7 @@
 """Taking and putting along one dimension, by number, and by mask: made of gather and scatter.
 
 The index_... functions are scatter with a vector of indices; take and put are gather and scatter in
-a vector.
+a vector; select_scatter and its kin put a tensor where a view looks.
 PyTorch: aten/src/ATen/native/TensorAdvancedIndexing.cpp.
 """
 
@@ -11,13 +11,16 @@ import math
 
 import numpy as np
 
-from ..ops.declare import composite
-from ..ops.dims import axis
-from ..ops.errors import require
+from ..dispatch.declare import composite
+from ..dispatch.dims import axis
+from ..dispatch.errors import require
+from ..dispatch.inplace import overwrite
+from ..ops.diagonal import diagonal
 from ..ops.index import index_put, nonzero
+from ..ops.pieces import select
 from ..ops.scatter import _scatter, gather, scatter_add, scatter_reduce
-from ..ops.shape import broadcast_tensors
 from ..tensor import wrap
+from .shapes import broadcast_tensors
 
 # By mask
 
@@ -155,3 +158,31 @@ def take_along_dim(input, indices, dim=None):
     whole, index = list(np.broadcast_shapes(*shapes)), list(np.broadcast_shapes(*shapes))
     whole[dim], index[dim] = input.shape[dim], indices.shape[dim]
     return gather(input.expand(whole), dim, indices.expand(index))
+
+
+# One view replaced
+
+
+def _scattering(name: str, view) -> None:
+    """`name`(input, src, ...): a copy of `input` in which view(input, ...) is `src`."""
+
+    def scattered(input, src, *args, **kwargs):
+        place = view(input.detach(), *args, **kwargs)
+        fits = place.shape == src.shape
+        require(fits, "expected src of the size of the slice, {}: {}", place.shape, src.shape)
+        return overwrite(input, src.to(input.dtype), place._view[1])
+
+    scattered.__name__ = scattered.__qualname__ = name
+    scattered.__doc__ = (
+        f"A copy of `input` in which that view of it is `src`. Mirrors torch.{name}."
+    )
+    composite(scattered, out=True)
+
+
+def _slice(input, dim=0, start=None, end=None, step=1):
+    return input[(slice(None),) * axis(dim, input.ndim) + (slice(start, end, step),)]
+
+
+_scattering("diagonal_scatter", diagonal)
+_scattering("select_scatter", select)
+_scattering("slice_scatter", _slice)

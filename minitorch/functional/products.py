@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dispatch.declare import composite
 from ..ops.complex_numbers import conj
-from ..ops.declare import composite
 from ..ops.linalg import matmul
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.creation import arange, as_tensor
-from ..ops.declare import composite
-from ..ops.dims import axis, sizes
-from ..ops.errors import require
+from ..creation import arange, as_tensor
+from ..dispatch.declare import composite
+from ..dispatch.dims import axis, sizes
+from ..dispatch.errors import require
 from ..ops.rearrange import flip, repeat
 from ..ops.sorting import sort
 from ..tensor import wrap

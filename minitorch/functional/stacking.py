@@ -1,14 +1,16 @@
-"""Tensors side by side, and taken apart again: the short ways of saying cat and tensor_split.
+"""Tensors side by side, and taken apart again: other ways of saying cat and split.
 
 PyTorch: torch/functional.py (atleast_1d, block_diag), aten/src/ATen/native/TensorShape.cpp.
 """
 
 from __future__ import annotations
 
-from ..ops.declare import composite
-from ..ops.errors import require
+import numpy as np
+
+from ..dispatch.declare import composite
+from ..dispatch.errors import require
 from ..ops.join import cat
-from ..ops.pieces import tensor_split
+from ..ops.pieces import dim_of, narrow, split
 from ..tensor import Tensor
 
 
@@ -55,6 +57,43 @@ _stacking("hstack", "side by side", atleast_1d, 1)
 _stacking("vstack row_stack", "as rows, one below the other", atleast_2d, 0)
 _stacking("dstack", "one behind the other", atleast_3d, 2)
 _stacking("column_stack", "as columns", lambda t: t if t.ndim > 1 else t.reshape(-1, 1), 1)
+
+
+@composite(out=True)
+def narrow_copy(input, dim, start, length):
+    """`narrow`, as a copy. Mirrors torch.narrow_copy."""
+    return narrow(input, dim, start, length).clone()
+
+
+@composite(aliases=("unsafe_chunk",))
+def chunk(input, chunks, dim=0):
+    """At most `chunks` pieces of equal extent along `dim` (the last may be shorter), as views.
+
+    Mirrors torch.chunk.
+    """
+    require(chunks > 0, "chunk expects `chunks` to be greater than 0, got: {}", chunks)
+    size = -(-input.shape[dim_of("chunk", input, dim)] // chunks)
+    return split(input, size or [0] * chunks, dim)  # of nothing, as many as were asked for
+
+
+@composite
+def tensor_split(input, indices_or_sections, dim=0):
+    """Pieces along `dim`: a number of them, as equal as can be, or cut before the given indices.
+
+    Mirrors torch.tensor_split.
+    """
+    cuts, dim = indices_or_sections, dim_of("tensor_split", input, dim)
+    if isinstance(cuts, Tensor):
+        fits = cuts.ndim < 2 and cuts.array.dtype == np.int64
+        require(fits, "tensor_split expected a long tensor of zero or one dimensions")
+        cuts = cuts.tolist()
+    extent = input.shape[dim]
+    if isinstance(cuts, int):
+        require(cuts > 0, "number of sections must be larger than 0, got {}", cuts)
+        size, rest = divmod(extent, cuts)
+        cuts = [i * size + min(i, rest) for i in range(1, cuts)]
+    bounds = zip([0, *cuts], [*cuts, extent], strict=True)
+    return tuple([input[(slice(None),) * dim + (slice(i, j),)] for i, j in bounds])
 
 
 def _splitting(name: str, dim: int, least: int) -> None:

@@ -11,15 +11,15 @@ import operator
 import numpy as np
 
 from .. import dtypes
+from ..creation import tensor
+from ..dispatch.declare import composite
+from ..dispatch.dims import axes
+from ..dispatch.errors import require
+from ..dispatch.results import named_result
 from ..ops.choose import where
 from ..ops.complex_numbers import conj, real
-from ..ops.creation import tensor
-from ..ops.declare import composite
-from ..ops.dims import axes
-from ..ops.errors import require
 from ..ops.extremes import amax, amin
 from ..ops.reduce import mean, std, sum, var
-from ..ops.results import named_result
 from ..ops.sorting import sort
 from ..tensor import Tensor, wrap
 

@@ -5,9 +5,9 @@ PyTorch: torch/linalg/__init__.py.
 
 from __future__ import annotations
 
+from ..dispatch.declare import composite, functions, in_namespace
+from ..dispatch.results import named_result
 from ..ops import decompositions as base
-from ..ops.declare import composite, functions, in_namespace
-from ..ops.results import named_result
 
 
 @composite(out=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from .. import dtypes
+from ..dispatch.declare import in_namespace
 from ..ops import decompositions as base
-from ..ops.declare import in_namespace
 from ..ops.reduce import _norm
 from .factors import svdvals
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import math
 
+from ..dispatch.declare import composite, functions
+from ..dispatch.results import named_result
 from ..ops import decompositions as base
-from ..ops.declare import composite, functions
-from ..ops.results import named_result
 from .factors import qr as linalg_qr
 from .products import cross as linalg_cross
 from .products import multi_dot

@@ -9,9 +9,9 @@ import functools
 import math
 
 from .. import dtypes
+from ..dispatch.declare import composite, functions, in_namespace
+from ..dispatch.dims import axes
 from ..ops import decompositions as base
-from ..ops.declare import composite, functions, in_namespace
-from ..ops.dims import axes
 from ..ops.linalg import matmul
 
 

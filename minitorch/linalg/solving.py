@@ -10,10 +10,10 @@ import math
 import numpy as np
 
 from .. import dtypes
+from ..dispatch.declare import composite, functions, in_namespace
+from ..dispatch.results import named_result
 from ..ops import decompositions as base
-from ..ops.declare import composite, functions, in_namespace
 from ..ops.linalg import matmul
-from ..ops.results import named_result
 from ..tensor import Tensor
 from .factors import eigvalsh, svdvals
 

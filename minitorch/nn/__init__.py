@@ -6,4 +6,5 @@ PyTorch: torch/nn/__init__.py.
 # ruff: noqa: F403
 from . import attention, functional, init, modules, parallel, utils
 from .modules import *
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 from ..autograd.grad_mode import no_grad
-from ..ops.random import randperm
+from ..creation import randperm
 from ..tensor import Tensor, wrap
 
 

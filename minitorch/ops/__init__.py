@@ -1,12 +1,14 @@
 """The operations: one file per family, every forward with its derivatives beside it.
 
 This file gives tensors Python's operators.
-Where to start reading: op.py says what an op is; elementwise.py is the largest table of them.
+Where to start reading: elementwise.py is the largest table of them; dispatch/op.py says what an op
+is.
 """
 
 import numpy as np
 
 from .. import dtypes
+from ..dispatch.declare import functions
 from ..tensor import Tensor
 from . import (  # importing a family registers its operations
     activation,
@@ -14,13 +16,10 @@ from . import (  # importing a family registers its operations
     complex_numbers,
     convert,
     convolution,
-    creation,
     diagonal,
-    dropout,
     elementwise,
     extremes,
     index,
-    inplace,
     join,
     linalg,
     loss,
@@ -28,7 +27,6 @@ from . import (  # importing a family registers its operations
     normalization,
     pieces,
     pool,
-    random,
     rearrange,
     recurrent,
     reduce,
@@ -38,12 +36,9 @@ from . import (  # importing a family registers its operations
     shape,
     sorting,
     special,
-    statistics,
-    storage,
     strided,
     ufuncs,
 )
-from .declare import functions
 
 # Python's operators. The functions themselves are the methods: nothing stands between * and mul.
 _ARITHMETIC = {
@@ -110,7 +105,7 @@ _CHANGING = """
 abs acos acosh alpha_dropout arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
 clamp clamp_max clamp_min clip conj_physical cos cosh deg2rad detach erf erfc exp exp2 expm1 fill
 fix floor frac gcd i0 index_put lcm ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg
-reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh threshold trunc xlogy zero
+reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
 """
 for _name in _CHANGING.split():
     if hasattr(Tensor, _name + "_"):

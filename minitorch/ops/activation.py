@@ -13,16 +13,16 @@ import math
 import numpy as np
 
 from .. import dtypes, kernels
-from .choose import between, select
-from .declare import elementwise, functions, op
+from ..dispatch.declare import elementwise, functions, op
+from .choose import between, kept, select
 from .nn import fused
 from .ufuncs import sigmoid
 
 
-def activation(forward=None, *, kinds="", method=False, node=""):
+def activation(forward=None, *, kinds="", function=False, method=False):
     """An op whose first argument is its only tensor, of floats or one of NumPy's `kinds`."""
     if forward is None:
-        return functools.partial(activation, kinds=kinds, method=method, node=node)
+        return functools.partial(activation, kinds=kinds, function=function, method=method)
 
     @functools.wraps(forward)
     def checked(input, *args, **options):
@@ -34,7 +34,7 @@ def activation(forward=None, *, kinds="", method=False, node=""):
         name, kind = forward.__name__.lstrip("_"), dtypes.of(input).legacy_name
         raise NotImplementedError(f"\"{name}\" not implemented for '{kind}'")
 
-    call = op(checked, alone=True, function=method, method=method, node=node)
+    call = op(checked, alone=True, function=function, method=method)
     call.op.elementwise = True
     return call
 
@@ -93,12 +93,15 @@ def softplus(input, beta=1, threshold=20):
     return kernels.softplus_forward(input, beta, threshold)
 
 
-def _softplus_by_input(grad, input, beta, threshold):
+def _softplus_composition(grad, input, beta, threshold):
     x = _times(input, beta)
     return grad * select(x > threshold, 1.0, sigmoid(x))
 
 
-softplus.derivatives(input=_softplus_by_input)
+_softplus_backward = fused(kernels.softplus_backward, _softplus_composition)
+softplus.derivatives(
+    input=lambda grad, input, beta, threshold: _softplus_backward(grad, input, beta, threshold)
+)
 
 # Smooth
 
@@ -122,16 +125,13 @@ def _elu(input, alpha, scale=1.0, input_scale=1.0):
     return _times(between(input, 0), scale) + _times(below, alpha * scale)
 
 
-_elu.derivatives(
-    input=lambda grad, input, alpha, scale, input_scale: (
-        grad
-        * select(
-            input > 0,
-            scale,
-            _times(np.exp(_times(np.minimum(input, 0), input_scale)), alpha * scale * input_scale),
-        )
-    )
-)
+def _elu_by_input(grad, input, alpha, scale, input_scale):
+    below = np.exp(_times(between(input, high=0), input_scale))  # 1 above 0
+    slope = _times(below, alpha * scale * input_scale)
+    return grad * (slope if alpha * input_scale == 1 else select(input > 0, scale, slope))
+
+
+_elu.derivatives(input=_elu_by_input)
 
 
 @activation
@@ -153,10 +153,22 @@ _mish.derivatives(input=_mish_by_input)
 @activation
 def _leaky_relu(input, slope):
     below = input * input.dtype.type(slope)
-    return np.maximum(input, below) if 0 <= slope <= 1 else select(input > 0, input, below)
+    if not 0 <= slope <= 1:
+        return select(input > 0, input, below)
+    return np.maximum(input, below, out=below if below.ndim else None)
 
 
-_leaky_relu.derivatives(input=lambda grad, input, slope: select(input > 0, grad, grad * slope))
+def _leaky_relu_by_input(grad, input, slope):
+    above = input > 0
+    if not 0 <= slope <= 1 or type(above) is not np.ndarray or above.size <= 4096:
+        return select(above, grad, grad * slope)
+    factors = above.astype(grad.dtype)  # 1 or 0, which is quicker than choosing; then 1 or `slope`
+    np.clip(factors, slope, 1, out=factors)
+    factors *= grad
+    return factors
+
+
+_leaky_relu.derivatives(input=_leaky_relu_by_input)
 
 
 @elementwise(function=False, method=False)
@@ -175,7 +187,7 @@ def _hardsigmoid(input):
     return np.clip(input + 3, 0, 6) / 6
 
 
-_hardsigmoid.derivatives(input=lambda grad, input: grad * ((input > -3) & (input < 3)) / 6)
+_hardsigmoid.derivatives(input=lambda grad, input: kept(grad, (input > -3) & (input < 3)) / 6)
 
 
 @activation
@@ -197,19 +209,20 @@ def _hardtanh(input, min_val, max_val):
 
 
 _hardtanh.derivatives(
-    input=lambda grad, input, min_val, max_val: grad * ((input > min_val) & (input < max_val))
+    input=lambda grad, input, min_val, max_val: kept(grad, (input > min_val) & (input < max_val))
 )
 
 
-@activation(kinds="iu")
-def _threshold(input, threshold, value):
+@activation(kinds="iu", function=True)
+def threshold(input, threshold, value):
+    """`input` where it is above `threshold`, else `value`. Mirrors torch.threshold."""
     return select(input <= threshold, input.dtype.type(value), input)
 
 
-_threshold.derivatives(input=lambda grad, input, threshold: grad * (input > threshold))
+threshold.derivatives(input=lambda grad, input, threshold: kept(grad, input > threshold))
 
 
-@activation(method=True)
+@activation(function=True, method=True)
 def hardshrink(input, lambd=0.5):
     """input, but 0 between -lambd and lambd. Mirrors torch.nn.functional.hardshrink."""
     return select(np.absolute(input) <= lambd, 0, input)
@@ -224,4 +237,4 @@ def softshrink(input, lambd=0.5):
 
 
 for shrinking in (hardshrink, softshrink):
-    shrinking.derivatives(input=lambda grad, input, lambd: grad * (np.absolute(input) > lambd))
+    shrinking.derivatives(input=lambda grad, input, lambd: kept(grad, np.absolute(input) > lambd))

@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import dtypes, kernels
 from ..autograd.grad_mode import no_grad
+from ..dispatch.declare import composite, elementwise, functions, of_function, op
 from ..tensor import Tensor
-from .declare import composite, elementwise, functions, of_function, op
+from .elementwise import over
 
 # Comparisons, logic and bits: no derivatives. A second name is an alias.
 # fmt: off
@@ -75,6 +76,13 @@ def select(condition, input, other):
     return np.where(condition, input, other)
 
 
+def kept(grad, condition):
+    """grad * condition. NumPy is slow to multiply by truth values, quick to turn them to floats."""
+    if type(condition) is np.ndarray and condition.size > 4096:
+        return over(np.multiply, condition.astype(grad.dtype), grad)
+    return grad * condition
+
+
 def _check_condition(condition, *_):
     if getattr(condition, "dtype", None) not in (dtypes.bool_, dtypes.uint8):
         raise RuntimeError(
@@ -130,31 +138,9 @@ masked_fill.derivatives(
 )
 
 
-@elementwise(numpy=np.maximum, kinds="bif", numbers=(), inplace=False)
-def maximum(input, other):
-    """The larger of two, broadcast; nan if one is. Mirrors torch.maximum."""
-    return np.maximum(input, other)
-
-
-@elementwise(numpy=np.minimum, kinds="bif", numbers=(), inplace=False)
-def minimum(input, other):
-    """The smaller of two, broadcast; nan if one is. Mirrors torch.minimum."""
-    return np.minimum(input, other)
-
-
 def _unless_beaten(grad, beaten, ties):
     """The gradient, but none where `beaten` and half of it at `ties`."""
     return select(ties, grad / 2, select(beaten, 0, grad))
-
-
-maximum.derivatives(
-    input=lambda grad, input, other: _unless_beaten(grad, input < other, input == other),
-    other=lambda grad, input, other: _unless_beaten(grad, other < input, input == other),
-)
-minimum.derivatives(
-    input=lambda grad, input, other: _unless_beaten(grad, input > other, input == other),
-    other=lambda grad, input, other: _unless_beaten(grad, other > input, input == other),
-)
 
 
 def _or_nan(first, other):
@@ -163,13 +149,19 @@ def _or_nan(first, other):
 
 
 # fmt: off
-first_of_two = functools.partial(of_function, kinds="bif", numbers=(), inplace=False)
-first_of_two("fmax", np.fmax, "The larger of two, or the one that is not nan",
-             lambda grad, input, other: select(_or_nan(input >= other, other), grad, 0),
-             lambda grad, input, other: select(_or_nan(input >= other, other), 0, grad))
-first_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
-             lambda grad, input, other: select(_or_nan(input <= other, other), grad, 0),
-             lambda grad, input, other: select(_or_nan(input <= other, other), 0, grad))
+one_of_two = functools.partial(of_function, kinds="bif", numbers=(), inplace=False)
+one_of_two("maximum", np.maximum, "The larger of two; nan if one is",
+           lambda grad, input, other: _unless_beaten(grad, input < other, input == other),
+           lambda grad, input, other: _unless_beaten(grad, other < input, input == other))
+one_of_two("minimum", np.minimum, "The smaller of two; nan if one is",
+           lambda grad, input, other: _unless_beaten(grad, input > other, input == other),
+           lambda grad, input, other: _unless_beaten(grad, other > input, input == other))
+one_of_two("fmax", np.fmax, "The larger of two, or the one that is not nan",
+           lambda grad, input, other: select(_or_nan(input >= other, other), grad, 0),
+           lambda grad, input, other: select(_or_nan(input >= other, other), 0, grad))
+one_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
+           lambda grad, input, other: select(_or_nan(input <= other, other), grad, 0),
+           lambda grad, input, other: select(_or_nan(input <= other, other), 0, grad))
 # fmt: on
 
 
@@ -191,7 +183,7 @@ def relu(input):
     return between(input, 0)
 
 
-relu.derivatives(input=lambda grad, out: grad * np.not_equal(out, 0))
+relu.derivatives(input=lambda grad, out: kept(grad, np.not_equal(out, 0)))
 
 
 @elementwise(numpy=np.clip, kinds="bif", numbers=("min", "max"), aliases=("clip",))
@@ -234,15 +226,6 @@ def clamp_max(input, max):
     return clamp(input, None, max)
 
 
-@elementwise(kinds="if", promoted=("input",))
-def threshold(input, threshold, value):
-    """`input` where it is above `threshold`, else `value`. Mirrors torch.threshold."""
-    return select(input <= threshold, np.asarray(value, input.dtype), input)
-
-
-threshold.derivatives(input=lambda grad, input, threshold: select(input <= threshold, 0, grad))
-
-
 @elementwise(promoted=("input",), numpy=np.nan_to_num)
 def nan_to_num(input, nan=None, posinf=None, neginf=None):
     """nan, inf and -inf replaced, by default by 0 and the largest numbers there are.
@@ -263,24 +246,9 @@ def heaviside(input, values):
     return select(np.equal(input, 0), values, input > 0)
 
 
-# Comparing as a whole
-
-
 @elementwise(inplace=False, numbers=(), check=_same_dtype("isclose"), promoted=("input", "other"))
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Where |input - other| <= atol + rtol * |other|. Mirrors torch.isclose."""
     if rtol < 0 or atol < 0:
         raise RuntimeError(f"rtol and atol must not be below 0, but got {rtol} and {atol}")
     return np.isclose(input, other, rtol, atol, equal_nan)
-
-
-@composite
-def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
-    """Whether `isclose` holds everywhere. Mirrors torch.allclose."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
-
-
-@composite
-def equal(input, other) -> bool:
-    """Whether shapes and all elements are equal. Mirrors torch.equal."""
-    return bool(np.array_equal(input.array, other.array))

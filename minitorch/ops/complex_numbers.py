@@ -9,20 +9,9 @@ PyTorch: aten/src/ATen/native/ComplexHelper.h, UnaryOps.cpp.
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..dispatch.declare import composite, elementwise, op, view_op
 from ..tensor import Tensor
-from .declare import composite, elementwise, op, view_op
-
-
-@composite(method=False, numpy=np.iscomplexobj)
-def is_complex(input) -> bool:
-    """Whether its type is a complex one. Mirrors torch.is_complex."""
-    return input.is_complex()
-
-
-@composite
-def is_conj(input) -> bool:
-    """False: a conjugate is computed at once. Mirrors torch.is_conj."""
-    return False
+from .elementwise import sign
 
 
 @op(function=False, method=False)
@@ -174,9 +163,7 @@ angle.derivatives(input=_angle_slope)
 @elementwise(numpy=np.sign)
 def sgn(input):
     """input / |input|, 0 at 0: for real numbers their sign. Mirrors torch.sgn."""
-    if input.dtype.kind == "c":
-        return np.sign(input)
-    return np.subtract(input > 0, input < 0, dtype=np.int8).astype(input.dtype)  # nan has sign 0
+    return np.sign(input) if input.dtype.kind == "c" else sign(input)
 
 
 def _sgn_slope(grad, input, out):

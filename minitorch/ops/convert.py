@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import devices, dtypes
+from ..dispatch import inplace
+from ..dispatch.declare import composite, functions, op
 from ..tensor import Tensor, wrap
-from . import inplace
-from .declare import composite, functions, op
 
 
 @op
@@ -73,14 +73,6 @@ def as_type(input, dtype: dtypes.dtype):
     if dtype.category < dtypes.FLOATING:  # no gradient comes back through integers
         return wrap(input.array.astype(dtype.numpy))
     return to_copy(input, dtype.numpy)
-
-
-@composite(method=False)
-def result_type(tensor1, tensor2) -> dtypes.dtype:
-    """The dtype of an operation on these two, tensors or numbers. Mirrors torch.result_type."""
-    both = (tensor1, tensor2)
-    tensors = [(t.dtype, t.ndim) for t in both if isinstance(t, Tensor)]
-    return dtypes.combine(tensors, [n for n in both if not isinstance(n, Tensor)])
 
 
 @composite(function=False)
@@ -168,13 +160,26 @@ _replace.derivatives(input=lambda grad: np.zeros_like(grad), src=lambda grad: gr
 def fill_(self, value):
     """Set every element to `value`. Mirrors torch.Tensor.fill_."""
     if not isinstance(value, Tensor):
-        value = wrap(np.array(value))
+        value = wrap(dtypes.fitting(value, self.dtype))
     elif value.ndim:
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} "
             "dimensions."
         )
     return copy_(self, value)
+
+
+@composite(function=False)
+def apply_(self, callable):
+    """Replace each element, one by one, by callable(element). Mirrors torch.Tensor.apply_."""
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead."
+        )
+    inplace.check_writable(self, False)
+    self.array[...] = np.reshape([callable(x) for x in self.array.flat], self.array.shape)
+    self._bump_version()
+    return self
 
 
 @composite

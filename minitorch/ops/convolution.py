@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import kernels
-from .declare import op
+from ..dispatch.declare import op
 
 # Convolution
 

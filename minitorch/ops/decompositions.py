@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
+from ..dispatch.declare import op
+from ..dispatch.op import plain
 from ..tensor import Tensor
-from .declare import op
 
 
 class LinAlgError(RuntimeError):
@@ -46,7 +47,7 @@ def lapack(name: str, A, *more, square=True, function=None, failed="", **options
 
 
 def _real(A, name: str) -> None:
-    if np.issubdtype(_dtype(A), np.complexfloating):
+    if np.issubdtype(plain(A).dtype, np.complexfloating):
         raise RuntimeError(f"linalg.{name}: no derivative for complex matrices here, only values")
 
 
@@ -56,16 +57,12 @@ def _skew(X):
 
 def _diagonal_matrix(x):
     """The vectors x (..., n) on the diagonals of matrices (..., n, n)."""
-    return np.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=_dtype(x))
-
-
-def _dtype(x):
-    return (x.array if isinstance(x, Tensor) else x).dtype
+    return np.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=plain(x).dtype)
 
 
 def _inverse_differences(x):
     """1 / (x_j - x_i) at (i, j), and 0 on the diagonal."""
-    one = np.eye(x.shape[-1], dtype=_dtype(x))
+    one = np.eye(x.shape[-1], dtype=plain(x).dtype)
     return 1 / (np.expand_dims(x, -2) - np.expand_dims(x, -1) + one) - one
 
 
@@ -80,7 +77,8 @@ _SINGULAR = (
 
 @op(function=False, method=False)
 def inv(A):
-    return lapack("inv", A, failed="The inversion could not be completed: " + _SINGULAR)
+    failed = "The inversion could not be completed: " + _SINGULAR
+    return lapack("inv", A, function=kernels.inverse, failed=failed)
 
 
 inv.derivatives(A=lambda grad, out: -(out.mT @ grad @ out.mT))  # A X = 1: dX = -X dA X
@@ -88,7 +86,8 @@ inv.derivatives(A=lambda grad, out: -(out.mT @ grad @ out.mT))  # A X = 1: dX = 
 
 @op(function=False, method=False)
 def solve(A, B):
-    if B.ndim < 2 or A.shape[-1] != B.shape[-2]:
+    square = A.ndim < 2 or A.shape[-1] == A.shape[-2]  # otherwise it is for lapack to say so
+    if square and (B.ndim < 2 or A.shape[-1] != B.shape[-2]):
         raise RuntimeError(
             f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {A.shape} and "
             f"{B.shape}"
@@ -161,7 +160,7 @@ def cholesky(A):
 def _cholesky_by_input(grad, out):
     """L Lᵀ = A: dL = L Φ(inv(L) dA inv(L)ᵀ), where Φ takes the lower half."""
     half = np.tril(np.ones(out.shape[-2:], bool)) - np.eye(out.shape[-1]) / 2
-    inner = (out.mT @ grad) * half.astype(_dtype(out))
+    inner = (out.mT @ grad) * half.astype(plain(out).dtype)
     inverse = inv(out)
     grad = inverse.mT @ inner @ np.conj(inverse)
     return (grad + np.conj(grad).mT) / 2
@@ -186,8 +185,8 @@ def _qr_by_input(grads, wanted, A_shape, q, r, complete):
     _real(q, "qr")
     by_q, by_r = (0 * x if g is None else g for x, g in zip((q, r), grads, strict=True))
     M = r @ by_r.mT - by_q.mT @ q
-    lower = np.tril(np.ones(M.shape[-2:])).astype(_dtype(M))
-    symmetric = M * lower + (M * (lower - np.eye(M.shape[-1], dtype=_dtype(M)))).mT
+    lower = np.tril(np.ones(M.shape[-2:])).astype(plain(M).dtype)
+    symmetric = M * lower + (M * (lower - np.eye(M.shape[-1], dtype=plain(M).dtype))).mT
     return [solve(r, (by_q + q @ symmetric).mT).mT]
 
 

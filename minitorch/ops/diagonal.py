@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
+from ..dispatch.declare import composite, op, view_op
+from ..dispatch.dims import axis
+from ..dispatch.errors import require
 from ..tensor import wrap
-from .declare import composite, op, view_op
-from .dims import axis
-from .errors import require
 from .index import put_back
 
 
@@ -56,7 +56,17 @@ def _triangle(half: str, twin, kept: str, compare) -> None:
     def triangle(input, diagonal=0):
         require(input.ndim > 1, "{}: input tensor must have at least 2 dimensions", half)
         *_, row, col = input.shape
-        return np.where(mask(row, diagonal, col), input, input.dtype.type(0))
+        if input.size <= 4096:
+            return np.where(mask(row, diagonal, col), input, input.dtype.type(0))
+        out = np.zeros(input.shape, input.dtype)
+        for i in range(0, row, 64):  # of 64 rows, the diagonal crosses few columns
+            j = min(i + 64, row)
+            left, right = min(max(i + diagonal, 0), col), min(max(j + diagonal, 0), col)
+            crossed = mask(j - i, i + diagonal - left, right - left)
+            beside = slice(0, left) if half == "tril" else slice(right, col)
+            out[..., i:j, beside] = input[..., i:j, beside]
+            np.copyto(out[..., i:j, left:right], input[..., i:j, left:right], where=crossed)
+        return out
 
     def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
         require(row >= 0 <= col, "row and col must be non-negative, got {} and {}", row, col)

@@ -11,9 +11,20 @@ PyTorch: tools/autograd/derivatives.yaml.
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, kernels
+from ..dispatch.declare import composite, elementwise, of_function
 from ..tensor import Tensor
-from .declare import composite, elementwise, of_function
+
+
+def over(ufunc, fresh, *others):
+    """ufunc(fresh, *others), written over `fresh`, which nobody else holds, if it is a large array.
+
+    New memory would have to come into the cache first, and drives out other: twice the time.
+    """
+    large = type(fresh) is np.ndarray and fresh.size > 4096
+    fits = large and all(np.shape(v) in ((), fresh.shape) for v in others)
+    return ufunc(fresh, *others, out=fresh) if fits else ufunc(fresh, *others)
+
 
 # Arithmetic
 
@@ -99,6 +110,12 @@ true_divide.derivatives(
 )
 
 
+def by_kernel(ufunc, input, other):
+    """ufunc(input, other), of large arrays by the quicker kernel of the same name (pairs.py)."""
+    large = type(input) is np.ndarray and input.size > 4096
+    return getattr(kernels, ufunc.__name__)(input, other) if large else ufunc(input, other)
+
+
 def _is_integral(input, other) -> bool:
     """Whether these, one an array at least, are integers."""
     return (input if hasattr(input, "dtype") else other).dtype.kind in "iu"
@@ -110,14 +127,14 @@ def _check_divisor(input, other) -> None:
         raise RuntimeError("ZeroDivisionError")
 
 
-@elementwise(numpy=np.floor_divide, kinds="if")
+@elementwise(numpy=(np.floor_divide,), kinds="if")
 def floor_divide(input, other):
     """input / other rounded down, broadcast. RuntimeError for integers by 0.
 
     Mirrors torch.floor_divide.
     """
     _check_divisor(input, other)
-    return np.floor_divide(input, other)
+    return by_kernel(np.floor_divide, input, other)
 
 
 @elementwise(function=False, method=False, kinds="if")
@@ -147,14 +164,14 @@ def div(input, other, *, rounding_mode=None):
     )
 
 
-@elementwise(numpy=np.remainder, kinds="if")
+@elementwise(numpy=(np.remainder,), kinds="if")
 def remainder(input, other):
     """input - other * (input // other), broadcast. RuntimeError for integers by 0.
 
     Mirrors torch.remainder.
     """
     _check_divisor(input, other)
-    return np.remainder(input, other)
+    return by_kernel(np.remainder, input, other)
 
 
 remainder.derivatives(
@@ -170,7 +187,7 @@ def fmod(input, other):
     Mirrors torch.fmod.
     """
     _check_divisor(input, other)
-    return np.fmod(input, other)
+    return by_kernel(np.fmod, input, other)
 
 
 fmod.derivatives(
@@ -233,7 +250,7 @@ def float_power(input, exponent):
 @elementwise(promoted=("input", "tensor1", "tensor2"))
 def addcmul(input, tensor1, tensor2, *, value=1):
     """input + value * tensor1 * tensor2, broadcast. Mirrors torch.addcmul."""
-    return np.add(input, _scaled(np.multiply(tensor1, tensor2), value))
+    return over(np.add, _scaled(np.multiply(tensor1, tensor2), value), input)
 
 
 addcmul.derivatives(
@@ -246,7 +263,7 @@ addcmul.derivatives(
 @elementwise(kinds="fc")
 def addcdiv(input, tensor1, tensor2, *, value=1):
     """input + value * tensor1 / tensor2, broadcast, of floats. Mirrors torch.addcdiv."""
-    return np.add(input, _scaled(np.true_divide(tensor1, tensor2), value))
+    return over(np.add, _scaled(np.true_divide(tensor1, tensor2), value), input)
 
 
 addcdiv.derivatives(
@@ -259,9 +276,7 @@ addcdiv.derivatives(
 @elementwise(kinds="fc")
 def lerp(input, end, weight):
     """input + weight * (end - input), broadcast. Mirrors torch.lerp."""
-    out = np.multiply(weight, np.subtract(end, input))
-    out += input
-    return out
+    return over(np.add, over(np.multiply, np.subtract(end, input), weight), input)
 
 
 lerp.derivatives(
@@ -300,6 +315,8 @@ def positive(input):
 
 
 def _abs_slope(grad, input):
+    if type(input) is np.ndarray and input.size > 4096 and input.dtype.kind == "f":
+        return over(np.multiply, sign(input), grad)  # np.sign is quicker with few, slower with many
     direction = np.sign(input)
     return grad * (np.conj(direction) if np.iscomplexobj(input) else direction)
 
@@ -310,7 +327,8 @@ abs = of_function("abs absolute", np.absolute, "|input|", _abs_slope, kinds="ifc
 @elementwise(kinds="bif")
 def sign(input):
     """-1, 0 or 1, as `input` is below, at or above 0. Mirrors torch.sign."""
-    return np.subtract(input > 0, input < 0, dtype=np.int8).astype(input.dtype)  # nan has sign 0
+    above, below = (input > 0).view(np.int8), (input < 0).view(np.int8)
+    return (above - below).astype(input.dtype)  # nan has sign 0
 
 
 @elementwise(numpy=(np.round, np.rint), kinds="if")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dispatch.declare import composite, functions, op
+from ..dispatch.dims import axes, axis, spread
+from ..dispatch.results import named_result
 from ..tensor import Tensor, wrap
-from .declare import composite, functions, op
-from .dims import axes, axis, spread
-from .results import named_result
 
 
 def check_not_empty(name: str, input, dim, error=RuntimeError) -> None:

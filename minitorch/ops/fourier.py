@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .declare import functions, op
+from ..dispatch.declare import functions, op
+from ..dispatch.op import plain, zeros
 
 INVERSE_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho", None: "forward"}
 
@@ -25,12 +26,8 @@ def resized(x, n: int, dim: int):
     have = x.shape[dim]
     if have > n:
         return x[(slice(None),) * dim + (slice(n),)]
-    return functions["cat"]([x, _zeros(x, n - have, dim)], dim) if have < n else x
-
-
-def _zeros(x, n: int, dim: int):
-    shape = (*x.shape[:dim], n, *x.shape[dim + 1 :])
-    return np.zeros(shape, x.dtype) if isinstance(x, np.ndarray) else x.new_zeros(shape)
+    rest = zeros((*x.shape[:dim], n - have, *x.shape[dim + 1 :]), x) if have < n else None
+    return x if rest is None else functions["cat"]([x, rest], dim)
 
 
 complex_to_complex.derivatives(
@@ -62,17 +59,13 @@ def half_to_real(input, n, dim, norm):
 def _half_to_real_by_input(grad, input_shape, n, dim, norm):
     """All frequencies but 0 and the highest of an even n stand for two, themselves and their twin
     of the other half."""
-    weights = np.full(n // 2 + 1, 2.0, grad.dtype if isinstance(grad, np.ndarray) else None)
+    weights = np.full(n // 2 + 1, 2, plain(grad).dtype)
     weights[0] = 1
     if n % 2 == 0:
         weights[-1] = 1
     weights = weights.reshape([-1 if i == dim else 1 for i in range(len(input_shape))])
     spectrum = np.conj(real_to_half(grad, n, dim, INVERSE_NORM[norm]))
-    return resized(spectrum * weights.astype(_real_type(grad)), input_shape[dim], dim)
-
-
-def _real_type(grad):
-    return grad.dtype if isinstance(grad, np.ndarray) else grad.array.dtype
+    return resized(spectrum * weights, input_shape[dim], dim)
 
 
 half_to_real.derivatives(input=_half_to_real_by_input)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
+from .. import dtypes, kernels
 from ..autograd.grad_mode import announced_later
+from ..dispatch import errors, inplace
+from ..dispatch.declare import composite, functions, op, view_op
 from ..tensor import Tensor, wrap
-from . import errors, inplace
-from .declare import composite, functions, op, view_op
 
 
 @op(function=False, method=False, alone=True)
@@ -189,12 +189,9 @@ def _setitem(self, index, value):
         self = _view(self, first)
     index = first if second is None else second
     if not isinstance(value, Tensor):
-        try:
-            value = wrap(np.asarray(value, self.array.dtype))
-        except OverflowError:
-            raise RuntimeError(
-                f"value cannot be converted to type {self.dtype} without overflow: {value}"
-            ) from None
+        plain = isinstance(value, (bool, int, float, complex))
+        value = dtypes.fitting(value, self.dtype) if plain else np.asarray(value, self.array.dtype)
+        value = wrap(value)
     tracked = inplace.is_tracked((self, value))
     try:
         place = self.array[index if second is not None or Ellipsis in index else (*index, ...)]

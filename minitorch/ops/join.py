@@ -8,16 +8,26 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes
-from .declare import op
-from .dims import axis
-from .errors import require
+from ..dispatch.declare import op
+from ..dispatch.dims import axis
+from ..dispatch.errors import Intended, require
 from .pieces import narrow, unbind
+
+
+def _require_list(name: str, tensors) -> None:
+    require(
+        isinstance(tensors, (list, tuple)),
+        "{}(): argument 'tensors' (position 1) must be a list or tuple of Tensors, not one tensor",
+        *(name,),
+        error=TypeError,
+    )
 
 
 @op(method=False, numpy=np.concatenate, aliases=("concat", "concatenate"))
 def cat(tensors, dim=0):
     """`tensors` one after the other along `dim`, promoted to one dtype. Mirrors torch.cat."""
-    require(tensors, "torch.cat(): expected a non-empty list of Tensors", error=ValueError)
+    _require_list("cat", tensors)
+    require(tensors, "torch.cat(): expected a non-empty list of Tensors", error=Intended)
     common = dtypes.common_type(tensors)
     # PyTorch passes over 1-d tensors without elements, whatever the shape of the others.
     arrays = [a for a in tensors if a.shape != (0,)] or tensors[:1]
@@ -47,6 +57,7 @@ def _cat_backward(grad, wanted, tensors_shape, dim):
 @op(method=False, numpy=np.stack)
 def stack(tensors, dim=0):
     """`tensors` of one shape along a new `dim`, promoted to one dtype. Mirrors torch.stack."""
+    _require_list("stack", tensors)
     require(tensors, "stack expects a non-empty TensorList")
     first = tensors[0].shape
     for i, a in enumerate(tensors):

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from .. import dtypes, kernels
+from ..dispatch.declare import op
 from ..tensor import Tensor
-from .declare import op
 
 
 def _same_type(a, b) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import kernels
+from ..dispatch.declare import elementwise, functions, op
 from ..tensor import Tensor
 from .choose import between, select
-from .declare import elementwise, functions, op
+from .elementwise import over
 from .index import unindex
 from .nn import fused, log_softmax
 from .ufuncs import sigmoid
@@ -72,25 +73,34 @@ _cross_entropy.derivatives(input=_cross_entropy_by_input)
 @elementwise(function=False, method=False)
 def _squared_error(input, target):
     d = input - target
-    return d * d
+    return over(np.multiply, d, d)
+
+
+def _twice(grad, difference):
+    return over(np.multiply, over(np.multiply, difference, 2), grad)
 
 
 _squared_error.derivatives(
-    input=lambda grad, input, target: grad * (2 * (input - target)),
-    target=lambda grad, input, target: grad * (2 * (target - input)),
+    input=lambda grad, input, target: _twice(grad, input - target),
+    target=lambda grad, input, target: _twice(grad, target - input),
 )
 
 
 @elementwise(function=False, method=False, promoted=("input", "target"))
 def _huber(input, target, delta):
-    d = np.absolute(input - target)
-    near = between(d, high=delta)
-    return near * near * 0.5 + (d - near) * delta
+    d = over(np.absolute, input - target)
+    half = over(np.multiply, between(d, high=delta), 0.5)
+    product = over(np.multiply, over(np.subtract, d, half), half)
+    return over(np.multiply, product, 2)  # d^2 / 2, or delta (d - delta / 2)
 
 
 _huber.derivatives(
-    input=lambda grad, input, target, delta: grad * between(input - target, -delta, delta),
-    target=lambda grad, input, target, delta: grad * between(target - input, -delta, delta),
+    input=lambda grad, input, target, delta: over(
+        np.multiply, between(input - target, -delta, delta), grad
+    ),
+    target=lambda grad, input, target, delta: over(
+        np.multiply, between(target - input, -delta, delta), grad
+    ),
 )
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes, kernels
+from ..dispatch.declare import composite, op
+from ..dispatch.dims import axes
 from ..tensor import Tensor
-from .declare import composite, op
-from .dims import axes
 from .linalg import matmul, product
 
 
@@ -123,14 +123,20 @@ log_softmax = _with_type(_log_softmax, "log_softmax")
 @op(method=False, function=False)
 def _embedding(weight, indices, padding_idx=None, shares=None):
     """Rows of `weight`. shares: what part of its gradient each index passes on, None: all of it."""
+    if indices.dtype.kind != "i" or indices.itemsize < 4:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Long, Int; but got {dtypes.of(indices)} instead; .long() converts it"
+        )
     try:
         if indices.size and indices.min() < 0:
             raise IndexError
         return weight.take(indices, axis=0)
     except IndexError:
+        rows = len(weight)
+        wrong = indices[(indices < 0) | (indices >= rows)].flat[0]
         raise IndexError(
-            f"index out of range in self: the indices go from {indices.min()} to {indices.max()}, "
-            f"the table has {len(weight)} rows"
+            f"index out of range in self: there is an index {wrong}, but the table has {rows} rows"
         ) from None
 
 

@@ -10,8 +10,37 @@ import math
 import numpy as np
 
 from .. import kernels
+from ..dispatch.declare import op
 from ..tensor import Tensor
-from .declare import op
+
+# What the kernels compute, in plain operations: all three differ only in what they normalise over.
+
+
+def _normalised(x, dims, eps):
+    """`x` with mean 0 and variance 1 over `dims`, and 1 / the deviation that it had."""
+    centred = x - x.mean(dims, keepdim=True)
+    rstd = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+    return centred * rstd, rstd
+
+
+def _normalised_by_x(grad, normal, rstd, dims):
+    """What of `grad` would change the mean or the variance is taken out of it."""
+    along = normal * (grad * normal).mean(dims, keepdim=True)
+    return rstd * (grad - grad.mean(dims, keepdim=True) - along)
+
+
+def _affine(x, weight, bias=None, shape=None):
+    """x * weight + bias, where there are any; both as `shape`."""
+    x = x if weight is None else x * (weight.reshape(shape) if shape else weight)
+    return x if bias is None else x + (bias.reshape(shape) if shape else bias)
+
+
+def _channel(ndim: int):
+    """The shape of one number for each channel of (N, C, *)."""
+    return (-1, *[1] * (ndim - 2))
+
+
+# Over the last dimensions
 
 
 @op(method=False, function=False, outputs=("out", "mean", "rstd"), node="NativeLayerNorm")
@@ -22,10 +51,7 @@ def _layer_norm(input, normalized_shape, weight, bias, eps):
 @_layer_norm.defined_by
 def _(input, normalized_shape, weight, bias, eps):
     dims = tuple(range(-len(normalized_shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    out = centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
+    return _affine(_normalised(input, dims, eps)[0], weight, bias)
 
 
 @_layer_norm.joint_derivative("input", "weight", "bias")
@@ -33,12 +59,12 @@ def _layer_norm_backward(grad, wanted, input, normalized_shape, weight, eps, mea
     if not isinstance(grad, Tensor):
         return kernels.layer_norm_backward(grad, input, mean, rstd, weight, wanted)
     dims = tuple(range(-len(normalized_shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    rstd = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
-    normal = centred * rstd
-    g = grad if weight is None else grad * weight
-    dx = rstd * (g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True))
+    normal, rstd = _normalised(input, dims, eps)
+    dx = _normalised_by_x(_affine(grad, weight), normal, rstd, dims)
     return [dx, grad * normal, grad]  # the engine sums the last two to the shape of the weights
+
+
+# Of each channel, over the batch
 
 
 @op(method=False, function=False, outputs=("out", "mean", "var"), node="NativeBatchNorm")
@@ -46,22 +72,19 @@ def _batch_norm(input, weight, bias, running_mean, running_var, eps):
     return kernels.batch_norm_forward(input, weight, bias, running_mean, running_var, eps)
 
 
-def _statistics(input, mean, var, eps):
-    """`input` less its mean, and 1 / its deviation, for each channel: its own, or those given."""
-    dims, channel = (0, *range(2, input.ndim)), (1, -1, *[1] * (input.ndim - 2))
-    if mean is not None:
-        return input - mean.reshape(channel), 1 / np.sqrt(var.reshape(channel) + eps)
-    centred = input - input.mean(dims, keepdim=True)
-    return centred, (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+def _normal_channels(input, mean, var, eps):
+    """`_normalised` over all but the channels; or with the `mean` and `var` that are given."""
+    if mean is None:
+        return _normalised(input, (0, *range(2, input.ndim)), eps)
+    channel = _channel(input.ndim)
+    rstd = 1 / np.sqrt(var.reshape(channel) + eps)
+    return (input - mean.reshape(channel)) * rstd, rstd
 
 
 @_batch_norm.defined_by
 def _(input, weight, bias, running_mean, running_var, eps):
-    channel = (1, -1, *[1] * (input.ndim - 2))
-    centred, rstd = _statistics(input, running_mean, running_var, eps)
-    out = centred * rstd
-    out = out if weight is None else out * weight.reshape(channel)
-    return out if bias is None else out + bias.reshape(channel)
+    normal, _ = _normal_channels(input, running_mean, running_var, eps)
+    return _affine(normal, weight, bias, _channel(input.ndim))
 
 
 @_batch_norm.joint_derivative("input", "weight", "bias")
@@ -70,13 +93,13 @@ def _batch_norm_backward(grad, wanted, input, weight, running_mean, running_var,
     if not isinstance(grad, Tensor):
         return kernels.batch_norm_backward(grad, input, weight, mean, var, eps, own, wanted)
     dims = (0, *range(2, input.ndim))
-    centred, rstd = _statistics(input, running_mean, running_var, eps)
-    normal = centred * rstd
-    g = grad if weight is None else grad * weight.reshape(1, -1, *[1] * (input.ndim - 2))
-    dx = g
-    if own:
-        dx = g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True)
-    return [dx * rstd, (grad * normal).sum(dims), grad.sum(dims)]
+    normal, rstd = _normal_channels(input, running_mean, running_var, eps)
+    g = _affine(grad, weight, shape=_channel(input.ndim))
+    dx = _normalised_by_x(g, normal, rstd, dims) if own else g * rstd
+    return [dx, (grad * normal).sum(dims), grad.sum(dims)]
+
+
+# Of each sample, in groups of channels
 
 
 @op(method=False, function=False, outputs=("out", "mean", "rstd"), node="NativeGroupNorm")
@@ -84,20 +107,16 @@ def _group_norm(input, groups, weight, bias, eps):
     return kernels.group_norm_forward(input, groups, weight, bias, eps)
 
 
-def _in_groups(input, groups, eps):
-    """`input` as (N, groups, values), less their mean; 1 / their deviation."""
-    rows = input.reshape(input.shape[0], groups, math.prod(input.shape[1:]) // groups)
-    centred = rows - rows.mean(-1, keepdim=True)
-    return centred, (centred.square().mean(-1, keepdim=True) + eps).rsqrt()
+def _normal_groups(input, groups, eps):
+    """`_normalised` as (N, groups, values)."""
+    values = math.prod(input.shape[1:]) // groups
+    return _normalised(input.reshape(input.shape[0], groups, values), -1, eps)
 
 
 @_group_norm.defined_by
 def _(input, groups, weight, bias, eps):
-    channel = (-1, *[1] * (input.ndim - 2))
-    centred, rstd = _in_groups(input, groups, eps)
-    out = (centred * rstd).reshape(input.shape)
-    out = out if weight is None else out * weight.reshape(channel)
-    return out if bias is None else out + bias.reshape(channel)
+    normal = _normal_groups(input, groups, eps)[0].reshape(input.shape)
+    return _affine(normal, weight, bias, _channel(input.ndim))
 
 
 @_group_norm.joint_derivative("input", "weight", "bias")
@@ -105,9 +124,7 @@ def _group_norm_backward(grad, wanted, input, groups, weight, eps, mean, rstd):
     if not isinstance(grad, Tensor):
         return kernels.group_norm_backward(grad, input, groups, weight, mean, rstd, wanted)
     dims, shape = (0, *range(2, input.ndim)), tuple(input.shape)
-    centred, rstd = _in_groups(input, groups, eps)
-    normal = centred * rstd
-    g = grad if weight is None else grad * weight.reshape(-1, *[1] * (input.ndim - 2))
-    g = g.reshape(normal.shape)
-    dx = rstd * (g - g.mean(-1, keepdim=True) - normal * (g * normal).mean(-1, keepdim=True))
-    return [dx.reshape(shape), (grad * normal.reshape(shape)).sum(dims), grad.sum(dims)]
+    normal, rstd = _normal_groups(input, groups, eps)
+    g = _affine(grad, weight, shape=_channel(input.ndim)).reshape(normal.shape)
+    dx = _normalised_by_x(g, normal, rstd, -1).reshape(shape)
+    return [dx, (grad * normal.reshape(shape)).sum(dims), grad.sum(dims)]

@@ -9,12 +9,11 @@ import operator
 
 import numpy as np
 
-from ..tensor import Tensor
-from .declare import composite, view_op
-from .dims import axis
-from .errors import require
+from ..dispatch.declare import composite, view_op
+from ..dispatch.dims import axis
+from ..dispatch.errors import require
+from ..dispatch.op import zeros
 from .index import put_back
-from .op import zeros
 
 
 def _along(input, dim: int, part):
@@ -22,7 +21,8 @@ def _along(input, dim: int, part):
     return input[(slice(None),) * dim + (part,)]
 
 
-def _dim_of(name: str, input, dim: int) -> int:
+def dim_of(name: str, input, dim: int) -> int:
+    """`dim` counted from the front, in a tensor that has dimensions."""
     require(input.ndim, "{} expects at least a 1-dimensional tensor", name)
     return axis(dim, input.ndim)
 
@@ -33,7 +33,7 @@ def narrow(input, dim, start, length):
 
     Raises IndexError or RuntimeError where these are not there.
     """
-    dim, start = _dim_of("narrow()", input, dim), operator.index(start)
+    dim, start = dim_of("narrow()", input, dim), operator.index(start)
     n = input.shape[dim]
     require(-n <= start <= n, "start {} is out of range for size {}", start, n, error=IndexError)
     start = start + n if start < 0 else start
@@ -47,12 +47,6 @@ narrow.derivatives(
         grad, input_shape, narrow.op, (dim, start, length)
     )
 )
-
-
-@composite(out=True)
-def narrow_copy(input, dim, start, length):
-    """`narrow`, as a copy. Mirrors torch.narrow_copy."""
-    return narrow(input, dim, start, length).clone()
 
 
 @composite
@@ -82,7 +76,7 @@ def _all_of(grads: list, shapes) -> list:
     return [zeros(shape, known) if g is None else g for g, shape in zip(grads, shapes, strict=True)]
 
 
-def _sections(extent: int, size_or_sections) -> list[int]:
+def _sections(extent: int, size_or_sections, dim: int = 0) -> list[int]:
     """The extents of the pieces: equal ones of the given size, the last shorter; or as listed."""
     size = size_or_sections
     if isinstance(size, int):
@@ -93,8 +87,8 @@ def _sections(extent: int, size_or_sections) -> list[int]:
     require(
         sum(size) == extent,
         "split_with_sizes expects split_sizes to sum exactly to {} (input tensor's size at "
-        "dimension), but got split_sizes={}",
-        *(extent, list(size)),
+        "dimension {}), but got split_sizes={}",
+        *(extent, dim, list(size)),
     )
     return list(size)
 
@@ -102,9 +96,9 @@ def _sections(extent: int, size_or_sections) -> list[int]:
 @view_op(many=True, aliases=("unsafe_split", "split_with_sizes", "unsafe_split_with_sizes"))
 def split(tensor, split_size_or_sections, dim=0):
     """Pieces along `dim` of one extent, or of a list of them, as views. Mirrors torch.split."""
-    dim = _dim_of("split", tensor, dim)
+    dim = dim_of("split", tensor, dim)
     pieces, start = [], 0
-    for n in _sections(tensor.shape[dim], split_size_or_sections):
+    for n in _sections(tensor.shape[dim], split_size_or_sections, dim):
         pieces.append(_along(tensor, dim, slice(start, start + n)))
         start += n
     return pieces
@@ -116,34 +110,3 @@ def _split_backward(grads, wanted, tensor_shape, split_size_or_sections, dim):
     before, after = tensor_shape[:dim], tensor_shape[dim + 1 :]
     sections = _sections(tensor_shape[dim], split_size_or_sections)
     return [np.concatenate(_all_of(grads, [(*before, n, *after) for n in sections]), axis=dim)]
-
-
-@composite(aliases=("unsafe_chunk",))
-def chunk(input, chunks, dim=0):
-    """At most `chunks` pieces of equal extent along `dim` (the last may be shorter), as views.
-
-    Mirrors torch.chunk.
-    """
-    require(chunks > 0, "chunk expects `chunks` to be greater than 0, got: {}", chunks)
-    size = -(-input.shape[_dim_of("chunk", input, dim)] // chunks)
-    return split(input, size or [0] * chunks, dim)  # of nothing, as many as were asked for
-
-
-@composite
-def tensor_split(input, indices_or_sections, dim=0):
-    """Pieces along `dim`: a number of them, as equal as can be, or cut before the given indices.
-
-    Mirrors torch.tensor_split.
-    """
-    cuts, dim = indices_or_sections, _dim_of("tensor_split", input, dim)
-    if isinstance(cuts, Tensor):
-        fits = cuts.ndim < 2 and cuts.array.dtype == np.int64
-        require(fits, "tensor_split expected a long tensor of zero or one dimensions")
-        cuts = cuts.tolist()
-    extent = input.shape[dim]
-    if isinstance(cuts, int):
-        require(cuts > 0, "number of sections must be larger than 0, got {}", cuts)
-        size, rest = divmod(extent, cuts)
-        cuts = [i * size + min(i, rest) for i in range(1, cuts)]
-    bounds = zip([0, *cuts], [*cuts, extent], strict=True)
-    return tuple([_along(input, dim, slice(i, j)) for i, j in bounds])

@@ -9,7 +9,7 @@ PyTorch: aten/src/ATen/native/DilatedMaxPool2d.cpp, AveragePool2d.cpp.
 from __future__ import annotations
 
 from .. import kernels
-from .declare import op
+from ..dispatch.declare import op
 
 
 @op(method=False, function=False, outputs=("out", "indices"), node="MaxPool2DWithIndices")

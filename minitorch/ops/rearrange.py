@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .declare import op
-from .dims import axes, axis, sizes
-from .errors import require
+from ..dispatch.declare import op
+from ..dispatch.dims import axes, axis, sizes
+from ..dispatch.errors import require
 
 
 @op(numpy=np.flip, alone=True)
@@ -50,6 +50,7 @@ roll.derivatives(input=lambda grad, shifts, dims: roll(grad, [-n for n in sizes(
 @op(function=False)
 def repeat(input, *repeats):
     """A copy repeated `repeats` times along each dimension. Mirrors torch.Tensor.repeat."""
+    require(repeats, 'repeat() missing 1 required positional arguments: "repeats"', error=TypeError)
     repeats = sizes(repeats)
     enough = len(repeats) >= input.ndim
     require(enough, "Number of dimensions of repeat dims can not be smaller than that of tensor")

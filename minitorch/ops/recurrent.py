@@ -11,8 +11,8 @@ import numpy as np
 from .. import kernels
 from ..autograd.differentiate import grad as differentiate
 from ..autograd.grad_mode import enable_grad
+from ..dispatch.declare import composite, functions, op
 from ..tensor import Tensor
-from .declare import composite, functions, op
 from .nn import linear
 from .ufuncs import sigmoid
 
@@ -68,7 +68,7 @@ def _lstm_layer_backward(grads, wanted, sums, h, c, weight, hs, cs, gates):
     # Derivatives of derivatives: those of the steps, from aliases of the arguments. There may be
     # ways from one argument to another: h may come from a layer with the same weight.
     with enable_grad():
-        arguments = [t.view_as(t) for t in (sums, h, c, weight)]
+        arguments = [t.view(t.shape) for t in (sums, h, c, weight)]
         outs = _lstm_steps(*arguments)
     inputs = [t for t, want in zip(arguments, wanted, strict=True) if want]
     given = [np.zeros_like(o) if g is None else g for o, g in zip(outs, grads[:2], strict=True)]

@@ -17,9 +17,9 @@ import operator
 import numpy as np
 
 from .. import dtypes
+from ..dispatch.declare import composite, functions, op
+from ..dispatch.dims import axes, spread
 from ..tensor import Tensor
-from .declare import composite, functions, op
-from .dims import axes, spread
 
 INF = float("inf")
 _FLOAT32 = np.dtype(np.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import kernels
-from .declare import op
+from ..dispatch.declare import op
 
 
 @op(method=False, function=False, alone=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dispatch.declare import composite, functions, op
+from ..dispatch.dims import axes, axis, spread
 from ..tensor import wrap
-from .declare import composite, functions, op
-from .dims import axes, axis, spread
 from .extremes import RESULTS, lines, sortable
 from .reduce import adding_up
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .declare import composite, op
-from .dims import axis
-from .errors import require
+from ..dispatch.declare import composite, op
+from ..dispatch.dims import axis
+from ..dispatch.errors import require
+from ..dispatch.op import plain, zeros
 from .index import index_put, unindex
-from .op import plain, zeros
 
 
 def _numbers(name: str, index, dim: int, shape):
@@ -58,6 +58,18 @@ def _numbers(name: str, index, dim: int, shape):
     return numbers
 
 
+def _corner(shape) -> tuple[slice, ...]:
+    """The index of the first elements in every dimension, as many as `shape` says."""
+    return tuple([slice(n) for n in shape])
+
+
+def _widened(value, shape):
+    """Zeros of `shape`, with `value` in the first places."""
+    if value.shape == tuple(shape):
+        return value
+    return index_put(zeros(shape, value), _corner(value.shape), value)
+
+
 def _part(name: str, input, index, src):
     """The elements of `src` that `index` has places for; a number stands for all of them."""
     if not np.ndim(src):
@@ -71,7 +83,7 @@ def _part(name: str, input, index, src):
         "{}(): Expected index {} to have as many dimensions as src {} and be no larger",
         *(name, list(index.shape), list(src.shape)),
     )
-    return src[tuple([slice(n) for n in index.shape])]
+    return src[_corner(index.shape)]
 
 
 @op
@@ -107,10 +119,7 @@ def _scatter(input, dim, index, src):
 def _scatter_by_src(grad, dim, index, src_shape):
     if not src_shape:  # a number, at all of these places
         return np.sum(grad - _scatter(grad, dim, index, 0))
-    taken = gather(grad, dim, index)
-    if taken.shape == tuple(src_shape):
-        return taken
-    return index_put(zeros(src_shape, grad), tuple([slice(n) for n in index.shape]), taken)
+    return _widened(gather(grad, dim, index), src_shape)
 
 
 _scatter.derivatives(
@@ -174,7 +183,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
 @scatter_reduce.joint_derivative("input", "src")
 def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, include_self, out):
     shape = getattr(src, "shape", ())
-    src = src[tuple([slice(n) for n in index.shape])] if shape else src
+    src = src[_corner(index.shape)] if shape else src
 
     def at(value):
         return gather(value, dim, index)
@@ -197,10 +206,7 @@ def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, inclu
         if reduce != "sum":
             grad = grad / scatter_add(own(mine), dim, index, theirs)
         to_input, to_src = own(grad * mine), at(grad) * theirs
-    if to_src.shape != tuple(shape):
-        whole = zeros(shape, to_src)
-        to_src = index_put(whole, tuple([slice(n) for n in index.shape]), to_src)
-    return [to_input, to_src]
+    return [to_input, _widened(to_src, shape)]
 
 
 # Whole slices

@@ -1,4 +1,4 @@
-"""Putting elements in order, and finding them: sort, topk, searchsorted.
+"""Putting elements in order, and finding them: sort, topk, median, mode, searchsorted.
 
 Everything here computes places with plain NumPy; the values at these places, and so the gradients,
 come from `picked` (extremes.py). Order is PyTorch's: nan is greater than everything, and equal
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dispatch.declare import composite, op
 from ..tensor import wrap
-from .declare import composite, op
-from .extremes import lines, picked, sortable
+from .extremes import _at, check_not_empty, evenly, lines, picked, sortable
 
 
 def order(array, axis, descending=False):
@@ -69,12 +69,37 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
             raise RuntimeError(f"selected index k out of range: {k} of {n} along dimension {axis}")
         if n < 256 or k > n // 8:
             return order(array, axis, largest)[(slice(None),) * axis + (slice(k),)]
+        if k <= 32 and (places := _one_by_one(array, k, axis, largest)) is not None:
+            return places
         parts = np.argpartition(array, min(n - k, n - 1) if largest else k, axis=axis)
         best = np.sort(np.take(parts, range(n - k, n) if largest else range(k), axis), axis)
         ranks = order(np.take_along_axis(array, best, axis), axis, largest)
         return np.take_along_axis(best, ranks, axis)
 
     return picked("topk", find, input, dim)
+
+
+def _one_by_one(array, k, axis, largest):
+    """The places of the k extremes, each found with those before taken out: k quick searches.
+
+    What is taken out becomes the extreme of the other end. None if that is among the k itself, and
+    if there is nan among the smallest, before which argmin stops.
+    """
+    if array.dtype.kind == "f":
+        last = -np.inf if largest else np.inf
+    else:
+        last = getattr(np.iinfo(array.dtype), "min" if largest else "max")
+    rest = np.moveaxis(array, axis, -1).copy()  # in which a search runs along the memory
+    places = np.empty((*rest.shape[:-1], k), np.int64)
+    for i in range(k):
+        place = np.argmax(rest, -1) if largest else np.argmin(rest, -1)
+        places[..., i] = place
+        at = _at(place[..., None], -1)
+        found = rest[at]
+        if (found == last).any() or (not largest and np.isnan(found).any()):
+            return None
+        rest[at] = last
+    return np.moveaxis(places, -1, axis)
 
 
 @composite(out=True)
@@ -87,6 +112,78 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         return kth(array, k - 1, axis)
 
     return picked("kthvalue", find, input, dim, keepdim)
+
+
+# The middle one, and the most frequent one
+
+
+@op(method=False, function=False, node="Median")
+def _median_of_all(input, skip_nan):
+    flat = sortable(input).reshape(-1)
+    there = flat.size - np.count_nonzero(np.isnan(flat))
+    if there == 0 or (there < flat.size and not skip_nan):
+        return np.asarray(np.nan).astype(input.dtype)
+    middle = (there - 1) // 2
+    return np.partition(flat, middle)[middle].astype(input.dtype)
+
+
+_median_of_all.derivatives(input=lambda grad, input, out: evenly(grad, input, out, None, False))
+
+
+def _median(name, input, dim, keepdim, skip_nan):
+    if input.array.dtype.kind in "bc":
+        raise NotImplementedError(f"{name}() is not there for {input.dtype}")
+    if dim is None:
+        return _median_of_all(input, skip_nan)
+    check_not_empty(name, input.array, dim)
+
+    def find(array, axis):
+        n, missing = array.shape[axis], np.isnan(array)
+        if not missing.any():
+            return kth(array, (n - 1) // 2, axis)
+        there = n - missing.sum(axis, keepdims=True)
+        middle = np.maximum(there - 1, 0) // 2
+        if not skip_nan:
+            middle = np.where(there == n, middle, there)  # the first nan
+        return np.take_along_axis(order(array, axis), middle, axis)
+
+    return picked(name, find, input, dim, keepdim)
+
+
+@composite(out=True)
+def median(input, dim=None, keepdim=False):
+    """The middle element, the lower one of two; with `dim`, (values, indices). nan if there is one.
+
+    Mirrors torch.median.
+    """
+    return _median("median", input, dim, keepdim, False)
+
+
+@composite(out=True)
+def nanmedian(input, dim=None, keepdim=False):
+    """The median of what is not nan. Mirrors torch.nanmedian."""
+    return _median("nanmedian", input, dim, keepdim, True)
+
+
+@composite(out=True)
+def mode(input, dim=-1, keepdim=False):
+    """(values, indices) of the most frequent element along `dim`, the smallest of several.
+
+    Mirrors torch.mode.
+    """
+
+    def find(array, axis):
+        places = order(array, axis)
+        ordered = np.take_along_axis(array, places, axis).swapaxes(axis, -1)
+        starts = np.ones(ordered.shape, bool)
+        starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+        number = np.arange(ordered.shape[-1])
+        run = number - np.maximum.accumulate(np.where(starts, number, 0), -1)  # its length so far
+        last = np.argmax(run, -1, keepdims=True).swapaxes(axis, -1)
+        return np.take_along_axis(places, last, axis)
+
+    check_not_empty("mode", input.array, dim)
+    return picked("mode", find, input, dim, keepdim)
 
 
 # Where values are, or would be

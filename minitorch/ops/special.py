@@ -1,7 +1,8 @@
 """Special functions: erf's family, gamma's, Bessel's, and what entropies are made of.
 
-The numerics of those that NumPy does not have are in kernels/cpu/special.py; here are their
-derivatives, which lead from one to the next. minitorch.special shows them, some under second names.
+The numerics of those that NumPy does not have are in kernels/cpu/special.py and gamma.py; here
+are their derivatives, which lead from one to the next. minitorch.special shows them, some under
+second names.
 PyTorch: torch/special/__init__.py, aten/src/ATen/native/Math.h.
 """
 
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dispatch.declare import composite, elementwise, in_namespace, of_function
 from .complex_numbers import sgn
-from .declare import composite, elementwise, in_namespace, of_function
 
 _ROOT_PI = math.sqrt(math.pi)
 

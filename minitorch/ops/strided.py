@@ -1,19 +1,16 @@
-"""Views of a tensor's memory by sizes and steps, and changes of a view as operations of their own.
+"""Views of a tensor's memory by sizes and steps: windows, and whatever else one asks for.
 
 PyTorch: aten/src/ATen/native/TensorShape.cpp, as_strided_backward in FunctionsManual.cpp.
 """
 
 from __future__ import annotations
 
-from .declare import composite, view_op
-from .diagonal import diagonal
-from .dims import axis
-from .errors import require
+from ..dispatch.declare import composite, view_op
+from ..dispatch.dims import axis
+from ..dispatch.errors import require
+from ..dispatch.inplace import view_in_place
+from ..dispatch.memory import owner, strided
 from .index import put_back
-from .inplace import overwrite
-from .pieces import select
-from .shape import in_place
-from .views import owner, strided
 
 
 @view_op
@@ -83,31 +80,4 @@ def as_strided(input, size, stride, storage_offset=None):
     return _as_strided(input, size, stride, offset, layout)
 
 
-in_place("as_strided")
-
-# As the views above, and those of pieces.py and diagonal.py, but what is changed is a copy
-
-
-def _scattering(name: str, view) -> None:
-    """`name`(input, src, ...): a copy of `input` in which view(input, ...) is `src`."""
-
-    def scattered(input, src, *args, **kwargs):
-        place = view(input.detach(), *args, **kwargs)
-        fits = place.shape == src.shape
-        require(fits, "expected src of the size of the slice, {}: {}", place.shape, src.shape)
-        return overwrite(input, src.to(input.dtype), place._view[1])
-
-    scattered.__name__ = scattered.__qualname__ = name
-    scattered.__doc__ = (
-        f"A copy of `input` in which that view of it is `src`. Mirrors torch.{name}."
-    )
-    composite(scattered, out=True)
-
-
-def _slice(input, dim=0, start=None, end=None, step=1):
-    return input[(slice(None),) * axis(dim, input.ndim) + (slice(start, end, step),)]
-
-
-_scattering("diagonal_scatter", diagonal)
-_scattering("select_scatter", select)
-_scattering("slice_scatter", _slice)
+view_in_place("as_strided")

@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from .. import kernels
-from .declare import composite, elementwise, of_function, op
-from .elementwise import zero
-from .results import named_result
+from ..dispatch.declare import composite, elementwise, of_function, op
+from ..dispatch.results import named_result
+from .elementwise import by_kernel, zero
 
 
 def _over_square(value, x, y):
@@ -70,11 +70,6 @@ function("copysign", np.copysign, "|input| with the sign of other",
          numbers=("other",))
 
 of_two = functools.partial(of_function, kinds="f", numbers=())  # nor of integers
-of_two("hypot", np.hypot, "sqrt(input ** 2 + other ** 2)",
-       lambda grad, input, out: grad * (input / out), lambda grad, other, out: grad * (other / out))
-of_two("logaddexp", np.logaddexp, "log(exp(input) + exp(other))",
-       lambda grad, input, other: grad / (1 + np.exp(other - input)),
-       lambda grad, input, other: grad / (1 + np.exp(input - other)))
 of_two("logaddexp2", np.logaddexp2, "log2(2 ** input + 2 ** other)",
        lambda grad, input, other: grad / (1 + np.exp2(other - input)),
        lambda grad, input, other: grad / (1 + np.exp2(input - other)))
@@ -86,10 +81,35 @@ of_function("lcm", np.lcm, "The least common multiple", kinds="i", numbers=())
 # fmt: on
 
 
+@elementwise(numpy=np.hypot, kinds="f", numbers=())
+def hypot(input, other):
+    """sqrt(input ** 2 + other ** 2), broadcast. Mirrors torch.hypot."""
+    return by_kernel(np.hypot, input, other)
+
+
+hypot.derivatives(
+    input=lambda grad, input, out: grad * (input / out),
+    other=lambda grad, other, out: grad * (other / out),
+)
+
+
+@elementwise(numpy=np.logaddexp, kinds="f", numbers=())
+def logaddexp(input, other):
+    """log(exp(input) + exp(other)), broadcast. Mirrors torch.logaddexp."""
+    return by_kernel(np.logaddexp, input, other)
+
+
+logaddexp.derivatives(
+    input=lambda grad, input, other: grad / (1 + np.exp(other - input)),
+    other=lambda grad, input, other: grad / (1 + np.exp(input - other)),
+)
+
+
 @elementwise(floating=True, kinds="f")
 def frac(input):
     """The fraction: input - trunc(input). Mirrors torch.frac."""
-    return input - np.trunc(input)
+    whole = np.trunc(input)
+    return np.subtract(input, whole, out=whole if whole.ndim else None)
 
 
 frac.derivatives(input=lambda grad: grad)

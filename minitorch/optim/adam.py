@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..ops.declare import functions
+from ..dispatch.declare import functions
 from ..tensor import wrap
 from .optimizer import Optimizer, check_options
 

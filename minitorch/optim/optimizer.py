@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any
 
 from ..autograd.grad_mode import enable_grad
-from ..ops.declare import functions
+from ..dispatch.declare import functions
 from ..tensor import Tensor
 
 

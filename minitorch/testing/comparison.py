@@ -178,7 +178,7 @@ def _mismatch(actual, expected, options: _Options) -> str | None:
 
 
 def _as_tensor(value) -> Tensor:
-    from ..ops.creation import as_tensor
+    from ..creation import as_tensor
 
     return value if isinstance(value, Tensor) else as_tensor(value)
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd.functional import pullback
+from ..creation import get_rng_state, set_rng_state
 from ..func import functional_call, tree
 from ..nn.modules.module import Module
-from ..ops.random import get_rng_state, set_rng_state
 from ..tensor import Tensor, wrap
 
 

@@ -1,6 +1,9 @@
 """The graph's nodes, the hooks on them, what they save, and what packs it. Both packages."""
 
+import numpy as np
 import pytest
+
+from minitorch.autograd.graph import owned
 
 CHANGED = "A saved tensor pack hook is modifying its input in place"
 
@@ -290,3 +293,20 @@ def test_freed_after_backward(T):
     y.backward()
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         y.backward()
+
+
+def test_memory_is_taken_over_from_nobody():
+    """A leaf keeps a gradient that nobody else holds, in whatever shape, and copies any other."""
+    array = np.arange(6.0)
+    assert owned(array) is array  # what is handed on as it is, is fresh
+    view = array.reshape(2, 3)
+    assert not np.shares_memory(owned(view), array)
+    del array
+    assert owned(view) is view
+    another = view[:]
+    assert not np.shares_memory(owned(view), another)
+    del another
+    for unlike in (view.T, view[:1]):  # another order; the rest of the memory would be kept as well
+        assert not np.shares_memory(owned(unlike), unlike)
+    bytes_of_another = np.frombuffer(bytearray(8), np.float32).reshape(2, 1)
+    assert not np.shares_memory(owned(bytes_of_another), bytes_of_another)

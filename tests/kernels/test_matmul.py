@@ -58,3 +58,15 @@ def test_large_products_are_cut_up(monkeypatch):
     kernels.matmul(np.ones((256, 256)), np.ones((256, 256)))
     kernels.matmul(np.ones((8, 8)), np.ones((8, 8)))
     assert pieces == [256]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("size", [7, 2**26, 2**62])
+def test_integers_are_exact_and_wrap_around(dtype, size):
+    rng = np.random.default_rng(0)
+    a = rng.integers(-size, size, (3, 40, 50)).astype(dtype)
+    b = rng.integers(-size, size, (3, 50, 30)).astype(dtype)
+    for x, y in [(a, b), (a[0], b[0]), (a[0], b[0, :, 0]), (a, b[1])]:
+        got = kernels.matmul(x, y)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, np.matmul(x, y))

@@ -6,7 +6,7 @@ The calls to try are those that the rows of the table lead to, so a kernel needs
 import pytest
 
 import minitorch
-from minitorch.ops.op import Op
+from minitorch.dispatch.op import Op
 
 from .harness import assert_all_same, cotangents_of, run
 from .table import ROWS

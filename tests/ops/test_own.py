@@ -12,8 +12,8 @@ import pytest
 
 import minitorch
 from minitorch.autograd import gradcheck, gradgradcheck
-from minitorch.ops import declare as declaring
-from minitorch.ops.declare import elementwise, functions
+from minitorch.dispatch import declare as declaring
+from minitorch.dispatch.declare import elementwise, functions
 from tests.opinfo.check import names_of_every_op
 
 from .table import ROWS

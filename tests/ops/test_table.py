@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import minitorch
+import minitorch.dispatch
 import minitorch.ops
-from minitorch.ops.declare import functions
-from minitorch.ops.op import Op
+from minitorch.dispatch.declare import functions
+from minitorch.dispatch.op import Op
 from tests.opinfo.check import every_op as every_opinfo
 from tests.opinfo.check import names_of_every_op, run_ours
 
@@ -21,13 +22,10 @@ CASES = [pytest.param(row, form, id=f"{row.label}-{form}") for row in ROWS for f
 each_case = pytest.mark.parametrize(("row", "form"), CASES)
 each_row = pytest.mark.parametrize("row", ROWS, ids=repr)
 
-# Not for the table: what makes tensors from nothing or at random, needs a GPU, is not public, or
-# has tests of its own (test_promotion.py).
-NOT_HERE = {"cuda", "unindex", "result_type"}
-MADE_ELSEWHERE = ("minitorch.ops.creation", "minitorch.ops.random", "minitorch.random")
-MADE_ELSEWHERE += ("minitorch.ops.storage",)  # test_views.py
-MADE_ELSEWHERE += ("minitorch.ops.dropout",)  # tests/test_random_tensors.py
-MADE_ELSEWHERE += ("minitorch.ops.recurrent",)  # tests/nn/test_rnn.py
+# Not for the table: what needs a GPU, is not public, or has tests of its own.
+NOT_HERE = {"cuda", "unindex", "is_nonzero", "is_tensor", "result_type"}
+MADE_ELSEWHERE = ("minitorch.ops.recurrent",)  # tests/nn/test_rnn.py
+MADE_ELSEWHERE += ("minitorch.functional.dropout",)  # tests/test_random_tensors.py
 
 
 def both(row, form, dtype, **options):
@@ -94,24 +92,21 @@ def test_other_dtypes(row, dtype):
 
 
 def every_op() -> dict[Op, str]:
-    """Every op with derivatives, by walking over the modules of ops/."""
+    """Every op with derivatives, by walking over the modules of ops/ and dispatch/."""
     found = {}
-    for module in pkgutil.iter_modules(minitorch.ops.__path__):
-        for name, value in vars(importlib.import_module(f"minitorch.ops.{module.name}")).items():
-            op = getattr(value, "op", None)
-            if isinstance(op, Op) and op.inputs:
-                found[op] = f"{module.name}.{name}"
+    for package in (minitorch.ops, minitorch.dispatch):
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            for name, value in vars(importlib.import_module(module.name)).items():
+                op = value if isinstance(value, Op) else getattr(value, "op", None)
+                if isinstance(op, Op) and op.inputs:
+                    found[op] = f"{module.name}.{name}"
     return found
 
 
 def test_every_op_with_derivatives_is_recorded(monkeypatch):
     """Whatever has a formula is run with it: the ops without a public name, as the others, by some
     row here, by a sample of an OpInfo, or by test_own.py."""
-    unseen = {
-        op: name
-        for op, name in every_op().items()
-        if not f"minitorch.ops.{name}".startswith(MADE_ELSEWHERE)
-    }
+    unseen = {op: name for op, name in every_op().items() if not name.startswith(MADE_ELSEWHERE)}
     record = Op.record
     monkeypatch.setattr(
         Op, "record", lambda self, *args: (unseen.pop(self, None), record(self, *args))[1]

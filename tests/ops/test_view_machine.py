@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import minitorch
-from minitorch.ops.views import Stale
+from minitorch.dispatch.views import Stale
 
 SHAPES = [(4,), (2, 3), (2, 2, 2), (1, 3), (6,), ()]
 MOST = 8  # tensors

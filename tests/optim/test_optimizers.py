@@ -1,4 +1,4 @@
-"""Optimizers against PyTorch's: ten steps to the last digits, options, errors, state dicts."""
+"""Optimizers against PyTorch's: many steps to the last digits, options, errors, state dicts."""
 
 import pickle
 from copy import deepcopy
@@ -34,6 +34,23 @@ VARIANTS = [
     ("AdamW", {}),
     ("AdamW", {"weight_decay": 0.3, "amsgrad": True}),
     ("AdamW", {"maximize": True, "weight_decay": 0}),
+    ("RMSprop", {}),
+    ("RMSprop", {"alpha": 0.4, "momentum": 0.9, "weight_decay": 0.1}),
+    ("RMSprop", {"centered": True, "maximize": True, "eps": 1e-3}),
+    ("RMSprop", {"centered": True, "momentum": 0.5}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ("Adagrad", {"maximize": True, "eps": 1e-3}),
+    ("Adadelta", {}),
+    ("Adadelta", {"rho": 0.4, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"betas": (0.3, 0.9), "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"betas": (0.3, 0.9), "momentum_decay": 0.1, "weight_decay": 0.1}),
+    ("NAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
+    ("RAdam", {}),
+    ("RAdam", {"betas": (0.3, 0.6), "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("RAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1}),
 ]
 
 
@@ -76,10 +93,10 @@ def assert_same_parameters(ours, theirs, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_ten_steps_are_pytorchs(variant, dtype):
+def test_steps_are_pytorchs(variant, dtype):
     ours, theirs = parameters(minitorch, dtype), parameters(torch, dtype)
     a, b = make(minitorch, ours, variant), make(torch, theirs, variant)
-    for step in range(10):
+    for step in range(24):
         set_gradients(minitorch, ours, step)
         set_gradients(torch, theirs, step)
         a.step()
@@ -248,7 +265,10 @@ def test_closure_and_zero_grad(T):
     assert abs(p.item() - 2.4) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+NAMES = sorted({name for name, _ in VARIANTS})
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_step_is_an_in_place_change(T, name):
     """Backward through values from before the step is an error, not a wrong gradient."""
     p = NN[T].Parameter(T.ones(2))
@@ -295,6 +315,15 @@ OPTION_ERRORS = [
     ("AdamW", {"betas": (0.9, -0.1)}, "Invalid beta parameter at index 1: -0.1"),
     ("AdamW", {"weight_decay": -0.1}, "Invalid weight_decay value: -0.1"),
     ("Adam", {"lr": float("nan")}, "Invalid learning rate: nan"),
+    ("RMSprop", {"alpha": -1.0}, "Invalid alpha value: -1.0"),
+    ("RMSprop", {"lr": -1.0}, "Invalid learning rate: -1.0"),
+    ("RMSprop", {"momentum": -1.0}, "Invalid momentum value: -1.0"),
+    ("Adagrad", {"lr_decay": -1.0}, "Invalid lr_decay value: -1.0"),
+    ("Adagrad", {"initial_accumulator_value": -1.0}, "Invalid initial_accumulator_value value"),
+    ("Adadelta", {"rho": 1.5}, "Invalid rho value: 1.5"),
+    ("Adamax", {"betas": (0.9, 1.0)}, "Invalid beta parameter at index 1: 1.0"),
+    ("NAdam", {"momentum_decay": -1.0}, "Invalid momentum_decay value: -1.0"),
+    ("RAdam", {"eps": -1.0}, "Invalid epsilon value: -1.0"),
 ]
 
 

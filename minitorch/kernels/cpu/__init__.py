@@ -22,11 +22,14 @@ from .cross_entropy import (
 )
 from .ctc import ctc_loss_backward, ctc_loss_forward
 from .embedding import embedding_backward
+from .gamma import digamma, lgamma, zeta
 from .group_norm import group_norm_backward, group_norm_forward
+from .inverse import inverse
 from .layer_norm import layer_norm_backward, layer_norm_forward
 from .lstm import lstm_backward, lstm_forward
 from .matmul import matmul
 from .optim import adam_step, sgd_step
+from .pairs import floor_divide, fmod, hypot, logaddexp, remainder
 from .pointwise import LARGE, pointwise
 from .pool import (
     adaptive_max_pool,
@@ -44,20 +47,7 @@ from .softmax import (
     softmax_backward,
     softmax_forward,
 )
-from .special import (
-    digamma,
-    erfc,
-    erfcx,
-    erfinv,
-    i0,
-    i0e,
-    i1,
-    i1e,
-    lgamma,
-    log_ndtr,
-    ndtri,
-    zeta,
-)
+from .special import erfc, erfcx, erfinv, i0, i0e, i1, i1e, log_ndtr, ndtri
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -81,22 +71,27 @@ __all__ = [
     "erfc",
     "erfcx",
     "erfinv",
+    "floor_divide",
+    "fmod",
     "fold",
     "gelu_backward",
     "gelu_forward",
     "get_num_threads",
     "group_norm_backward",
     "group_norm_forward",
+    "hypot",
     "i0",
     "i0e",
     "i1",
     "i1e",
+    "inverse",
     "layer_norm_backward",
     "layer_norm_forward",
     "lgamma",
     "log_ndtr",
     "log_softmax_backward",
     "log_softmax_forward",
+    "logaddexp",
     "lstm_backward",
     "lstm_forward",
     "matmul",
@@ -107,6 +102,7 @@ __all__ = [
     "nll_loss_backward",
     "nll_loss_forward",
     "pointwise",
+    "remainder",
     "set_num_threads",
     "sgd_step",
     "sigmoid_backward",

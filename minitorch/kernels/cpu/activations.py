@@ -1,5 +1,8 @@
 """Elementwise functions of several NumPy operations each, in blocks: sigmoid, silu, softplus, gelu.
 
+NumPy's expm1 takes three quarters of exp's time, and 1 + exp(x) is 2 + expm1(x): as exact, because
+the sum is at least 1.
+
 gelu's exact form needs erf, which NumPy does not have. With z = |x| / sqrt(2) and
 t = 1 / (1 + 0.4 z),
 
@@ -46,9 +49,7 @@ def silu_forward(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x). Mirrors torch.nn.functional.silu."""
 
     def kernel(out, x):
-        np.negative(x, out=out)
-        np.exp(out, out=out)
-        out += 1
+        _one_plus_exp(out, x)
         np.divide(x, out, out=out)
 
     return elementwise(kernel, x)
@@ -87,7 +88,8 @@ def softplus_forward(x: np.ndarray, beta: float = 1.0, threshold: float = 20.0) 
             out += np.clip(v, 0, np.inf)  # for large arrays quicker than np.maximum
         if beta != 1:
             out /= beta
-        np.copyto(out, x, where=v > threshold)
+        if (far := v > threshold).any():
+            np.copyto(out, x, where=far)
 
     return elementwise(kernel, x)
 
@@ -98,10 +100,11 @@ def softplus_backward(
     """The gradient for x: grad * sigmoid(beta x)."""
 
     def kernel(dx, grad, x):
-        v = x * beta
+        v = x if beta == 1 else x * beta
         _sigmoid(dx, v)
         dx *= grad
-        np.copyto(dx, grad, where=v > threshold)
+        if (far := v > threshold).any():
+            np.copyto(dx, grad, where=far)
 
     return elementwise(kernel, grad, x)
 
@@ -169,10 +172,15 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 def _sigmoid(out, x):
     """For x far below 0 exp(-x) is inf, and 1 / inf the right result."""
-    np.negative(x, out=out)
-    np.exp(out, out=out)
-    out += 1
+    _one_plus_exp(out, x)
     np.divide(1, out, out=out)
+
+
+def _one_plus_exp(out, x):
+    """1 + exp(-x)."""
+    np.negative(x, out=out)
+    np.expm1(out, out=out)
+    out += 2
 
 
 _ROOT = math.sqrt(2 / math.pi)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks
+from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks, rows_unbuffered, sum_positions
 from .threads import parallel_for
 
 
@@ -50,7 +50,8 @@ def batch_norm_forward(x, weight=None, bias=None, mean=None, var=None, eps=1e-5)
             if out.dtype != wide:
                 out[:, block] = centred
 
-    parallel_for(channels, work, GRAIN // count)
+    with rows_unbuffered(rows.shape[-1]):
+        parallel_for(channels, work, GRAIN // count)
     return out.reshape(x.shape), mean, var
 
 
@@ -88,7 +89,8 @@ def batch_norm_backward(grad, x, weight, mean, var, eps, training, needs=(True, 
                 scale = scale if weight is None else scale * weight[block]
                 np.multiply(g, _beside(g, scale), out=dx[:, block], casting="unsafe")
 
-    parallel_for(channels, work, GRAIN // count)
+    with rows_unbuffered(rows.shape[-1]):
+        parallel_for(channels, work, GRAIN // count)
     return (
         None if dx is None else dx.reshape(x.shape),
         dw.astype(x.dtype, copy=False) if needs[1] else None,
@@ -115,7 +117,9 @@ def _beside(rows, channels):
 
 def _sum(rows):
     """The sum over each channel."""
-    return np.add.reduce(rows, axis=(0, 2)[: rows.ndim - 1])
+    if rows.size <= 4096:
+        return np.add.reduce(rows, axis=(0, 2)[: rows.ndim - 1])
+    return sum_positions(rows).sum(0) if rows.ndim == 3 else np.ones(len(rows), rows.dtype) @ rows
 
 
 def _dot(a, b):

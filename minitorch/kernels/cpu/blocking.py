@@ -15,7 +15,7 @@ PyTorch: aten/src/ATen/native/cpu/Loops.h, which fuses at compile time instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 
 import numpy as np
@@ -102,20 +102,26 @@ def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
     return out.astype(dtype, copy=False)
 
 
-@contextmanager
-def rows_unbuffered(n: int) -> Iterator[None]:
+def rows_unbuffered(n: int) -> AbstractContextManager:
     """Inside, `rows - column` and `rows * row`, for rows of n elements, take one loop a row.
 
     NumPy would rather have loops of its buffer's 8192 elements, and repeats column or row into the
     buffer to get them, which costs as much as the operation. A smaller buffer is not worth filling,
     and from about 512 elements on a row is long enough for a loop of its own.
     """
-    before = np.setbufsize(512) if n >= 512 else 0
+    return _small_buffer() if n >= 512 else _AS_IT_IS
+
+
+_AS_IT_IS = nullcontext()
+
+
+@contextmanager
+def _small_buffer() -> Iterator[None]:
+    before = np.setbufsize(512)
     try:
         yield
     finally:
-        if before:
-            np.setbufsize(before)
+        np.setbufsize(before)
 
 
 def row_sum(block: np.ndarray, axis: int = 1) -> np.ndarray:
@@ -123,6 +129,13 @@ def row_sum(block: np.ndarray, axis: int = 1) -> np.ndarray:
     if block.size > 4096 and block.ndim == 2 and axis in (1, -1):
         return (block @ np.ones(block.shape[1], block.dtype))[:, None]
     return np.add.reduce(block, axis, keepdims=True)
+
+
+def sum_positions(images: np.ndarray) -> np.ndarray:
+    """(N, C, L) summed to (N, C). By BLAS as well, unless L is too much to be added up in line."""
+    if images.size > 4096 and images.shape[2] <= 4096:
+        return images @ np.ones(images.shape[2], images.dtype)
+    return np.add.reduce(images, 2)
 
 
 def row_dot(a: np.ndarray, b: np.ndarray, axis: int = 1) -> np.ndarray:

@@ -30,15 +30,19 @@ def where(condition: np.ndarray, input, other) -> np.ndarray:
     a, b = [v if type(v) is np.ndarray else np.asarray(v, dtype) for v in (input, other)]
     if a.dtype != b.dtype or condition.dtype != bool:
         return np.where(condition, input, other)
-    mask = condition.view(np.int8).astype(integer)
-    np.negative(mask, out=mask)  # 1 becomes -1, which is all ones
     a, b = a.view(integer), b.view(integer)
+    if a.ndim == 0 and a == 0:
+        a, b, condition = b, a, ~condition
+    bits = np.negative(condition.view(np.int8)).astype(integer)  # 1 becomes -1, which is all ones
     if b.ndim == 0 and b == 0:
-        bits = a & mask
-    elif a.ndim == 0 and a == 0:
-        bits = b & ~mask
+        bits = _into(np.bitwise_and, bits, a)
     else:
-        bits = a ^ b
-        bits = np.bitwise_and(bits, mask, out=bits if bits.shape == mask.shape else None)
-        bits = np.bitwise_xor(bits, b, out=bits if bits.ndim >= b.ndim else None)
-    return np.asarray(bits).view(dtype)
+        bits = _into(np.bitwise_and, bits, a ^ b)
+        bits = _into(np.bitwise_xor, bits, b)
+    return bits.view(dtype)
+
+
+def _into(ufunc, bits, other):
+    """ufunc(bits, other), in place unless broadcasting makes more of it."""
+    fits = np.broadcast_shapes(bits.shape, other.shape) == bits.shape
+    return ufunc(bits, other, out=bits if fits else None)

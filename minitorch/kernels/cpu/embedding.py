@@ -33,6 +33,9 @@ def embedding_backward(
         return out.astype(grad.dtype, copy=False)
     if grad.size <= FEW:
         np.add.at(out, flat, rows)
+    elif flat.size <= 16:  # long rows
+        for i, row in zip(flat.tolist(), rows, strict=True):
+            out[i] += row
     else:
         indices, sums = _summed(flat, rows.astype(out.dtype, copy=False))
         out[indices] = sums

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blocking import BLOCK, GRAIN, accumulation_dtype, blocks, row_dot, row_sum
+from .blocking import (
+    BLOCK,
+    GRAIN,
+    accumulation_dtype,
+    blocks,
+    row_dot,
+    row_sum,
+    rows_unbuffered,
+    sum_positions,
+)
 from .threads import parallel_for
 
 
@@ -41,7 +50,8 @@ def group_norm_forward(x, groups, weight=None, bias=None, eps=1e-5):
                 out[block] = result
 
     if x.size:
-        parallel_for(len(x), work, GRAIN // size)
+        with rows_unbuffered(samples.shape[-1]):
+            parallel_for(len(x), work, GRAIN // size)
     statistics = (len(x), groups)
     return out.reshape(x.shape), mean.reshape(statistics), rstd.reshape(statistics)
 
@@ -59,21 +69,23 @@ def group_norm_backward(grad, x, groups, weight, mean, rstd, needs=(True, True, 
         for block in blocks(start, stop, BLOCK // max(size, 1)):
             g = grads[block].astype(wide, copy=False)
             which = slice(block.start * groups, block.stop * groups)
-            rows = samples[block].reshape(-1, n) - means[which]
-            rows *= rstds[which]
-            dw += np.vecdot(g, rows.reshape(g.shape)).sum(0)
-            db += np.add.reduce(g, axis=2).sum(0)
+            rows, rstd = samples[block].reshape(-1, n) - means[which], rstds[which]
+            # By channel; a group's sums are sums of these.
+            dots, sums = np.vecdot(g, rows.reshape(g.shape)), sum_positions(g)
+            dw += (dots.reshape(len(rstd), -1) * rstd).reshape(dots.shape).sum(0)
+            db += sums.sum(0)
             if dx is None:
                 continue
-            g = (g if weight is None else g * weight[:, None]).reshape(-1, n)
-            rows *= row_dot(g, rows) / -n
-            rows += g
-            rows -= row_sum(g) / n
-            into = dx[block].reshape(-1, n)
-            np.multiply(rows, rstds[which], out=into, casting="unsafe")
+            if weight is not None:
+                dots, sums, g = dots * weight, sums * weight, g * weight[:, None]
+            rows *= row_sum(dots.reshape(len(rstd), -1)) * rstd * rstd / -n
+            rows += g.reshape(-1, n)
+            rows -= row_sum(sums.reshape(len(rstd), -1)) / n
+            np.multiply(rows, rstd, out=dx[block].reshape(-1, n), casting="unsafe")
         return dw, db
 
-    parts = parallel_for(len(x), work, GRAIN // size) if x.size else []
+    with rows_unbuffered(samples.shape[-1]):
+        parts = parallel_for(len(x), work, GRAIN // size) if x.size else []
     sums = [sum((part[i] for part in parts), np.zeros(channels, wide)) for i in (0, 1)]
     return (
         None if dx is None else dx.reshape(x.shape),

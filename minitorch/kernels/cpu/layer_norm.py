@@ -74,7 +74,9 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
     def gradients(g, x, mean, rstd, dx):
         """Writes dx; returns (dweight, dbias) of these rows."""
         centred = x - mean
-        product = g * centred
+        product = np.multiply(g, centred, out=dx)  # in dx until that is computed, to save memory
+        dw = rstd[:, 0] @ product if needs[1] else zero
+        db = np.ones(len(g), wide) @ g if needs[2] else zero
         if dx is not None:
             g_mean = (g @ share)[:, None]  # mean(g * w): no need to form g * w first
             centred *= (product @ share)[:, None] * rstd * rstd
@@ -82,10 +84,7 @@ def layer_norm_backward(grad, x, mean, rstd, weight=None, needs=(True, True, Tru
             dx -= centred
             dx -= g_mean
             dx *= rstd
-        return (
-            rstd[:, 0] @ product if needs[1] else zero,
-            np.ones(len(g), wide) @ g if needs[2] else zero,
-        )
+        return dw, db
 
     def work(start, stop):
         dw, db = np.zeros(n, wide), np.zeros(n, wide)

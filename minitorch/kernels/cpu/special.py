@@ -1,10 +1,7 @@
-"""Special functions that NumPy does not have: gamma's family, erf's, Bessel's.
+"""Special functions that NumPy does not have: erf's family and Bessel's. Gamma's is in gamma.py.
 
-Two ideas carry the file, and neither needs a table of digits that has to be believed:
-- Far to the right the functions of gamma's family are a short series in Bernoulli's numbers. So a
-  recurrence (lgamma(x) = lgamma(x + 1) - log(x)) climbs until the argument is at least 10.
-- A function that is smooth once its growth is divided out is a polynomial: fitted, when it is first
-  needed, to values that the definition gives (`_fit`).
+A function that is smooth once its growth is divided out is a polynomial: fitted, when it is first
+needed, to values that the definition gives (`_fit`), so that no table of digits has to be believed.
 Everything is computed in float64, in blocks that stay in the cache.
 PyTorch: aten/src/ATen/native/Math.h.
 """
@@ -19,19 +16,10 @@ import numpy as np
 
 from . import blocking
 
-# Bernoulli's numbers B2, B4, ..., each with its index
-_BERNOULLI = list(
-    zip(
-        range(2, 18, 2),
-        [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510],
-        strict=True,
-    )
-)
-_FAR = 10  # from here on the series is good to the last digit
-_BLOCK = 1 << 12  # a dozen float64 arrays of this size share a core's L2 cache
+_BLOCK = 1 << 14  # half a dozen float64 arrays of this size share a core's L2 cache
 
 
-def _in_double(function: Callable) -> Callable:
+def in_double(function: Callable) -> Callable:
     """A kernel of `function`, of float64 arrays of one shape, in blocks."""
 
     def block(out, *inputs):
@@ -47,77 +35,6 @@ def _in_double(function: Callable) -> Callable:
         return blocking.elementwise(block, *inputs)
 
     return kernel
-
-
-# The family of gamma
-
-
-def _series(coefficients, far):
-    """c1 / far ** 2 + c2 / far ** 4 + ..."""
-    inverse = 1 / (far * far)
-    out = np.zeros_like(far)
-    for c in reversed(coefficients):
-        out += c
-        out *= inverse
-    return out
-
-
-@_in_double
-def lgamma(x):
-    """log |gamma(x)|. Mirrors torch.lgamma."""
-    z = np.where(x < 0.5, 1 - x, x)  # reflection: gamma(x) gamma(1 - x) = pi / sin(pi x)
-    low = np.where(z < _FAR, z, 1.0)
-    product = low.copy()
-    for k in range(1, _FAR):
-        product *= low + k
-    far = np.where(z < _FAR, z + _FAR, z)
-    series = _series([b / (n * (n - 1)) for n, b in _BERNOULLI], far) * far
-    out = (far - 0.5) * np.log(far) - far + 0.5 * math.log(2 * math.pi) + series
-    out -= np.where(z < _FAR, np.log(product), 0.0)
-    out = np.where(far == np.inf, np.inf, out)
-    mirrored = np.log(math.pi / np.abs(np.sin(math.pi * (x - np.round(x))))) - out
-    return np.where(x < 0.5, np.where(x == -np.inf, np.inf, mirrored), out)
-
-
-@_in_double
-def digamma(x):
-    """The derivative of lgamma. Mirrors torch.digamma."""
-    z = np.where(x < 0, 1 - x, x)
-    far = z.copy()
-    out = np.zeros_like(z)
-    for _ in range(_FAR):
-        near = far < _FAR
-        out -= np.where(near, 1 / far, 0.0)
-        far += near
-    out += np.log(far) - 0.5 / far - _series([b / n for n, b in _BERNOULLI], far)
-    out -= np.where(x < 0, math.pi / np.tan(math.pi * (x - np.round(x))), 0.0)
-    out = np.where((x < 0) & (x == np.floor(x)), np.nan, out)
-    return np.where(x == 0, np.copysign(np.inf, -x), out)
-
-
-@_in_double
-def zeta(s, q):
-    """The sum of (q + k) ** -s over k = 0, 1, ... (Hurwitz). Mirrors torch.special.zeta."""
-    far, out = q.copy(), np.zeros_like(q)
-    while np.any(near := (far < _FAR) & (q > -1000)):  # below, nan: it would take too long
-        out += np.where(near, far**-s, 0.0)
-        far += near
-    # Euler and Maclaurin: the rest is an integral, half its first term, and derivatives there.
-    out += far ** (1 - s) / (s - 1) + 0.5 * far**-s
-    rising = s * far ** (-s - 1)  # s (s + 1) ... (s + n - 2) / far ** (s + n - 1)
-    for n, b in _BERNOULLI:
-        out += b / math.factorial(n) * rising
-        rising = rising * (s + n - 1) * (s + n) / far**2
-    whole = q == np.floor(q)
-    out = np.where(
-        (q <= 0) & whole,
-        np.inf,
-        np.where(((q <= 0) & (s != np.floor(s))) | (q <= -1000), np.nan, out),
-    )
-    return np.where(s == 1, np.inf, np.where(s < 1, np.nan, out))
-
-
-# Fitted polynomials
 
 
 @functools.cache
@@ -145,21 +62,21 @@ def _erfcx(z):
     return _fit(_erfcx_over_t, 0, 1, 24)(t) * t
 
 
-@_in_double
+@in_double
 def erfcx(x):
     """exp(x * x) * erfc(x). Mirrors torch.special.erfcx."""
     right = _erfcx(np.abs(x))
     return np.where(x < 0, 2 * np.exp(x * x) - right, right)
 
 
-@_in_double
+@in_double
 def erfc(x):
     """1 - erf(x), exact where that is small. Mirrors torch.erfc."""
     right = _erfcx(np.abs(x)) * np.exp(-x * x)
     return np.where(x < 0, 2 - right, right)
 
 
-@_in_double
+@in_double
 def log_ndtr(x):
     """The logarithm of the normal distribution's probability below x.
 
@@ -201,14 +118,14 @@ def _inverse(erf, erfc):
     return np.where(erfc == 0, np.inf, z)
 
 
-@_in_double
+@in_double
 def erfinv(x):
     """The inverse of erf. Mirrors torch.erfinv."""
     a = np.abs(x)
     return np.copysign(_inverse(a, 1 - a), x)
 
 
-@_in_double
+@in_double
 def ndtri(p):
     """The inverse of the normal distribution's probability below x. Mirrors torch.special.ndtri."""
     both_tails = 2 * np.minimum(p, 1 - p)
@@ -246,25 +163,25 @@ def _modified_bessel(n: int, x):
     return out
 
 
-@_in_double
+@in_double
 def i0e(x):
     """exp(-|x|) i0(x). Mirrors torch.special.i0e."""
     return _modified_bessel(0, x)
 
 
-@_in_double
+@in_double
 def i1e(x):
     """exp(-|x|) i1(x). Mirrors torch.special.i1e."""
     return _modified_bessel(1, x)
 
 
-@_in_double
+@in_double
 def i0(x):
     """Bessel's modified function of order 0. Mirrors torch.i0."""
     return _modified_bessel(0, x) * np.exp(np.abs(x))
 
 
-@_in_double
+@in_double
 def i1(x):
     """Bessel's modified function of order 1. Mirrors torch.special.i1."""
     return _modified_bessel(1, x) * np.exp(np.abs(x))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import warnings
 
+from ...dispatch.declare import composite, functions
+from ...dispatch.inplace import update
+from ...functional.dropout import random_slopes
 from ...ops import activation as ops
 from ...ops.activation import (  # noqa: F401  (those that need nothing here)
     gelu,
@@ -16,9 +19,6 @@ from ...ops.activation import (  # noqa: F401  (those that need nothing here)
     softplus,
     softshrink,
 )
-from ...ops.declare import composite, functions
-from ...ops.dropout import random_slopes
-from ...ops.inplace import update
 
 _relu = functions["relu"]
 sigmoid = functions["sigmoid"]
@@ -109,7 +109,7 @@ def relu6(input, inplace=False):
 def threshold(input, threshold, value, inplace=False):
     """input, but `value` where it is not above `threshold`. Mirrors torch's threshold."""
     ends = (threshold, value)
-    return update(input, ops._threshold, *ends) if inplace else ops._threshold(input, *ends)
+    return update(input, ops.threshold, *ends) if inplace else ops.threshold(input, *ends)
 
 
 def _in_place(function):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...tensor import wrap
 from .activation import softmax
 from .dropout import dropout

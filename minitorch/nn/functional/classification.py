@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from ...dispatch.declare import composite
 from ...ops import loss as ops
-from ...ops.declare import composite
 from ...tensor import Tensor, wrap
 from .activation import log_softmax
 from .embedding import linear

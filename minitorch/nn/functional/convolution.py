@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 from math import prod
 
+from ...dispatch.declare import composite
 from ...ops.convolution import _fold, _unfold, convolution, convolution_input
-from ...ops.declare import composite
 from .padding import pad
 
 

@@ -1,13 +1,13 @@
 """Dropout of elements and of whole channels, and Gumbel's softmax: noise in the forward pass.
 
-The masks are drawn in ops/random.py. PyTorch: torch/nn/functional.py, aten/.../native/Dropout.cpp.
+The masks are drawn in functional/dropout.py. PyTorch: torch/nn/functional.py.
 """
 
 from __future__ import annotations
 
 import warnings
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d"]
 __all__ += ["feature_alpha_dropout", "gumbel_softmax"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...autograd.grad_mode import no_grad
-from ...ops.declare import composite, functions
+from ...dispatch.declare import composite, functions
 from ...ops.nn import _embedding, _embedding_weight
 from ...tensor import wrap
 

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...ops.nn import _embedding
 from ...tensor import wrap
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import warnings
 
+from ...dispatch.declare import composite, functions
 from ...ops import loss as ops
-from ...ops.declare import composite, functions
 from .activation import logsigmoid
 
 where = functions["where"]

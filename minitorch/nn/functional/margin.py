@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ops.declare import composite, functions
+from ...dispatch.declare import composite, functions
 from ...tensor import wrap
 from .activation import logsigmoid
 from .distance import pairwise_distance

@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import dtypes
 from ...autograd.grad_mode import no_grad
-from ...ops.declare import composite
+from ...dispatch.declare import composite
 from ...ops.normalization import _batch_norm, _group_norm, _layer_norm
 from .pooling import avg_pool2d
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...dispatch.declare import composite
 from ...ops.convolution import _pad_constant
-from ...ops.declare import composite
 from ...ops.resample import _resample
 
 

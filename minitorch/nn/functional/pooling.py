@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from ...dispatch.declare import composite
 from ...kernels.cpu.pool import adaptive_windows
-from ...ops.declare import composite
 from ...ops.index import index_put
 from ...ops.pool import _adaptive_max_pool, _avg_pool, _max_pool
 from ...tensor import wrap

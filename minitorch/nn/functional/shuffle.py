@@ -5,7 +5,7 @@ PyTorch: aten/src/ATen/native/PixelShuffle.cpp, ChanelShuffle.cpp.
 
 from __future__ import annotations
 
-from ...ops.declare import composite
+from ...dispatch.declare import composite
 
 
 @composite(method=False)

@@ -5,7 +5,7 @@ PyTorch: torch/nn/modules/batchnorm.py, instancenorm.py.
 
 from __future__ import annotations
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from .. import functional as F
 from .. import init
 from .module import Module

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ...dispatch import errors
+from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from .module import Module
@@ -41,6 +43,8 @@ class Linear(Module):
         init_like_linear(self.weight, self.bias)
 
     def forward(self, input):
+        if not isinstance(input, Tensor):
+            raise errors.not_a_tensor(F.linear.op, 0, input)
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...ops.recurrent import gru_step, lstm_layer, lstm_step
 from .. import functional as F
 from .. import init

@@ -125,6 +125,10 @@ class Tree:
         fn(self)
         return self
 
+    def share_memory(self):
+        """Move all parameters and buffers into memory that forked processes share."""
+        return self._apply(lambda tensor: tensor.share_memory_())
+
     def _apply(self, convert: Callable[[Tensor], Any]):
         """Replace the memory of every parameter, gradient and buffer by its converted form."""
         for child in self.children():

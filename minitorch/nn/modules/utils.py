@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ... import dtypes
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ..parameter import Parameter
 
 

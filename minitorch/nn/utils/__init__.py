@@ -1,6 +1,6 @@
 """Helpers around modules. PyTorch: torch/nn/utils/__init__.py."""
 
-from . import rnn
+from . import parametrize, rnn
 from .clip_grad import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -15,6 +15,7 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrize",
     "rnn",
     "vector_to_parameters",
 ]

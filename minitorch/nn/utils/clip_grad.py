@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from ...autograd.grad_mode import no_grad
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...tensor import Tensor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...tensor import Tensor
 
 

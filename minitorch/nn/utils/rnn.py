@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...ops.declare import functions
+from ...dispatch.declare import functions
 from ...tensor import Tensor, wrap
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, 
 import numpy as np
 
 from minitorch import dtypes
-from minitorch.ops.creation import as_tensor, tensor
+from minitorch.creation import as_tensor, tensor
 from minitorch.ops.join import stack
 from minitorch.tensor import Tensor
 

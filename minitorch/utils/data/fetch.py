@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import warnings
 
-from minitorch.ops.creation import as_tensor
+from minitorch.creation import as_tensor
 from minitorch.utils.data.collate import default_collate
 from minitorch.utils.data.dataset import Subset, TensorDataset, get_items
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from minitorch import dtypes, random
-from minitorch.ops.creation import as_tensor
+from minitorch.creation import as_tensor
 
 T_co = TypeVar("T_co", covariant=True)
 

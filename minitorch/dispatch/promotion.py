@@ -10,8 +10,10 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
+from . import errors
 from .op import Op
 
+_NUMBERS = (bool, int, float, complex, np.generic)
 WEAK = "fdFD"  # NumPy's codes of the types beside which it lets a Python number keep the type
 
 
@@ -33,8 +35,10 @@ def promote(op: Op, args: tuple) -> tuple:
             tensors.append((value.dtype, value.array.ndim))
         elif isinstance(value, np.ndarray):
             tensors.append((dtypes.of(value), value.ndim))
-        else:
+        elif isinstance(value, _NUMBERS):
             numbers.append(value)
+        else:
+            raise errors.not_a_tensor(op, args.index(value), value)
     common = dtypes.combine(tensors, numbers)
     if op.floating and common.category < dtypes.FLOATING:
         common = dtypes.get_default_dtype()

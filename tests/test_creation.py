@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minitorch
-
-from .harness import assert_same, dtype_name
+from tests.ops.harness import assert_same, dtype_name
 
 VALUES = [
     [np.float64(1)],

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from .. import random
+from ..dispatch.declare import composite
 from ..tensor import Tensor, wrap
-from .declare import composite
 
 
 def _kind(name: str, features: bool, alpha: bool, meaning: str):

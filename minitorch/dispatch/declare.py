@@ -16,6 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor, numpy_twins
 from . import calls, errors
+from .inplace import in_place_form
 from .op import TORCH_NAMES, Op
 from .out import fill
 
@@ -204,13 +205,7 @@ def register(
         if method:
             setattr(Tensor, known, call)
             if inplace:
-                setattr(Tensor, known + "_", _in_place(call, known, inplace))
+                setattr(Tensor, known + "_", in_place_form(call, known, inplace))
     for twin in numpy if isinstance(numpy, tuple) else (numpy,):
         numpy_twins[twin] = call
     return call
-
-
-def _in_place(call, name: str, ufunc):
-    from .inplace import inplace  # which declares an op itself
-
-    return inplace(call, name, ufunc if isinstance(ufunc, np.ufunc) else None)

@@ -1,88 +1,19 @@
-"""Schedulers: the learning rate as a function of the epoch.
-
-A scheduler's `step`, called after the optimizer's at the end of each epoch, writes new learning
-rates into the optimizer's groups. Most compute them from the present ones ("chainable"), so several
-schedulers can act on one optimizer; the values are PyTorch's to the last bit.
-PyTorch: torch/optim/lr_scheduler.py.
-"""
+"""Schedules that need nothing but the epoch: stairs, ramps, half a cosine, a function."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .optimizer import Optimizer
-
-
-class LRScheduler:
-    """Base class: override `get_lr`. Mirrors torch.optim.lr_scheduler.LRScheduler.
-
-    last_epoch: -1 begins; another value continues after that epoch, for an optimizer whose state
-    was loaded (its groups know their initial_lr).
-    """
-
-    _is_initial = False  # whether the step under way is the constructor's
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        self.optimizer = optimizer
-        for i, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming "
-                    "scheduler with last_epoch >= 0: load the optimizer's state first"
-                )
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self._step_count = 0
-        self._is_initial = True
-        self.step()
-        self._is_initial = False
-
-    def get_lr(self) -> list[float]:
-        """The learning rates of the groups in epoch `last_epoch`."""
-        raise NotImplementedError
-
-    def get_last_lr(self) -> list[float]:
-        """The learning rates that the last step has set."""
-        return self._last_lr
-
-    def step(self) -> None:
-        """Go on to the next epoch. Call it after the optimizer's step."""
-        opt = self.optimizer
-        if self._step_count == 1 and type(opt).step is Optimizer.step and not opt._opt_called:
-            warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in "
-                "the opposite order, otherwise the first value of the learning rate schedule is "
-                "skipped.",
-                UserWarning,
-                stacklevel=2,
-            )
-        self._step_count += 1
-        self.last_epoch += 1
-        for group, lr in zip(opt.param_groups, self.get_lr(), strict=True):
-            group["lr"] = lr
-        self._last_lr = [group["lr"] for group in opt.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer."""
-        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.__dict__.update(state_dict)
-
-
-_LRScheduler = LRScheduler  # its name until 2022
+from .scheduler import LRScheduler, per_group
 
 
 class _ByFactor(LRScheduler):
     """Multiplies the learning rates of all groups by one factor each epoch."""
+
+    _relative = True
 
     def factor(self) -> float:
         raise NotImplementedError
@@ -136,6 +67,8 @@ class ExponentialLR(_ByFactor):
 
 class ConstantLR(LRScheduler):
     """Times `factor` until epoch `total_iters`. Mirrors torch.optim.lr_scheduler.ConstantLR."""
+
+    _relative = True
 
     def __init__(
         self, optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -214,6 +147,8 @@ class CosineAnnealingLR(LRScheduler):
     Mirrors torch.optim.lr_scheduler.CosineAnnealingLR.
     """
 
+    _relative = True
+
     def __init__(self, optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         self.T_max = T_max
         self.eta_min = eta_min
@@ -245,12 +180,7 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ):
-        n = len(optimizer.param_groups)
-        self.lr_lambdas = (
-            list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * n
-        )
-        if len(self.lr_lambdas) != n:
-            raise ValueError(f"Expected {n} lr_lambdas, but got {len(self.lr_lambdas)}")
+        self.lr_lambdas = per_group(lr_lambda, optimizer, "lr_lambdas")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -265,3 +195,16 @@ class LambdaLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "lr_lambdas": self.lr_lambdas})
+
+
+class MultiplicativeLR(LambdaLR):
+    """Times a function of the epoch, every epoch.
+
+    Mirrors torch.optim.lr_scheduler.MultiplicativeLR.
+    """
+
+    def get_lr(self) -> list[float]:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if self._is_initial:
+            return rates
+        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, rates, strict=True)]

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.grad_mode import announced_later, check_not_inference, mode
 from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
-from .declare import op
-from .out import write
-from .views import Stale, forbidden, overlap_partly, repeats, take_again
+from .memory import overlap_partly, repeats
+from .op import Op
+from .views import Stale, forbidden, take_again
 
 
-@op(method=False, function=False)
+@Op
 def overwrite(base, value, step):
     """`base`, but for the region that `step` (views.py) leads to, which is `value`."""
     out = np.array(base)
@@ -28,7 +29,7 @@ def overwrite(base, value, step):
     return out
 
 
-overwrite.op.node_name = "CopySlices"
+overwrite.node_name = "CopySlices"
 overwrite.derivatives(
     base=lambda grad, step: overwrite(grad, 0, step),
     value=lambda grad, step: take_again(grad, step),
@@ -103,7 +104,7 @@ def move_in_graph(target: Tensor, node) -> None:
         base, steps, _ = target._view
         value = wrap(target.array)
         value._node, value._requires_grad = node, True
-        overwrite.op.record((alias(base), value, steps, base), base)
+        overwrite.record((alias(base), value, steps, base), base)
     moved = [base]
     for reference in list(storage.views or ()):
         view = reference()
@@ -115,6 +116,25 @@ def move_in_graph(target: Tensor, node) -> None:
     for tensor in moved:
         if tensor._retains_grad is not None:  # .grad is to be that of the new values
             tensor.retain_grad()
+
+
+def write(target: Tensor, array) -> None:
+    """Put `array`, of a type and shape that fit, into the memory of `target`."""
+    here = target.array
+    if array.dtype != here.dtype:
+        got, expected = dtypes.of(array), target.dtype
+        if got.category > expected.category:
+            raise RuntimeError(
+                f"result type {got.legacy_name} can't be cast to the desired output type "
+                f"{expected.legacy_name}"
+            )
+    if array.shape != here.shape:
+        raise RuntimeError(
+            f"output with shape {list(here.shape)} doesn't match the broadcast shape "
+            f"{list(array.shape)}"
+        )
+    np.copyto(here, array, casting="unsafe")
+    target._storage.version += 1
 
 
 def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
@@ -146,11 +166,12 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
     return target
 
 
-def inplace(operation, name: str, ufunc=None):
+def in_place_form(operation, name: str, ufunc):
     """The in-place form of `operation`: a method of Tensor called `name_`.
 
-    `ufunc` computes straight into the tensor's memory when nothing is recorded.
+    `ufunc`, if it is one, computes straight into the tensor's memory when nothing is recorded.
     """
+    ufunc = ufunc if isinstance(ufunc, np.ufunc) else None
     unary = ufunc is not None and ufunc.nin == 1
 
     def call(self, *args, **kwargs):
@@ -194,3 +215,26 @@ def other_fits(other, array) -> bool:
         return True
     pairs = zip(shape[::-1], array.shape[::-1], strict=False)
     return len(shape) <= array.ndim and all(n in (1, m) for n, m in pairs)
+
+
+def view_in_place(name: str) -> None:
+    """Give Tensor the method `name_`, which makes the tensor that view of itself."""
+    operation = getattr(Tensor, name)
+
+    def call(self, *args, **kwargs):
+        tracked = is_tracked((self,))
+        check_history(self, tracked)
+        view = operation(alias(self) if tracked else self, *args, **kwargs)
+        if self._view is not None:  # it is now one step further from its base
+            base, step, reason = self._view
+            self._view = (base, view._view[1]._replace(before=step), reason)
+        self.array, self._node = view.array, view._node
+        self.__dict__.pop("_accumulator", None)  # which knows the old shape
+        self._storage.version += 1
+        if self._retains_grad is not None and tracked:
+            self.retain_grad()
+        return self
+
+    call.__name__ = call.__qualname__ = name + "_"
+    call.__doc__ = f"Tensor.{name}, in place."
+    setattr(Tensor, name + "_", call)

@@ -7,6 +7,10 @@ import re
 from ..tensor import Tensor
 
 
+class Intended(ValueError):
+    """A ValueError where PyTorch raises one too: `translate` leaves it a ValueError."""
+
+
 def translate(error: Exception, op, inputs: list) -> Exception:
     """The exception that PyTorch raises where NumPy raised `error` in `op` of `inputs`."""
     message = str(error)
@@ -25,15 +29,32 @@ def translate(error: Exception, op, inputs: list) -> Exception:
             f"but got {dim})"
         )
     if isinstance(error, IndexError):
-        return IndexError(message.replace("axis", "dimension"))
+        return IndexError(_index(message))
     if "could not be broadcast" in message or "shape mismatch" in message:
         matrices = 2 if op.name == "matmul" else 0  # only the dimensions before them broadcast
         return RuntimeError(_sizes(tensors, message, matrices))
+    name = op.name.lstrip("_")
+    if name not in message.partition(" ")[0]:  # it may begin with it: "exp() takes 1 ..."
+        message = f"{name}: {message}"
     if isinstance(error, ValueError):
-        return RuntimeError(f"{op.name}: {message}")
+        return ValueError(message) if isinstance(error, Intended) else RuntimeError(message)
     if isinstance(error, TypeError):
-        return TypeError(f"{op.name}: {message}")
+        return TypeError(message)
     return error
+
+
+def _index(message: str) -> str:
+    """What is wrong with an index, of which NumPy says `message`."""
+    many = re.search(r"array is (\d+)-dimensional, but (\d+) were", message)
+    if many:
+        return f"too many indices for tensor of dimension {many[1]}: {many[2]} were given"
+    mask = re.search(r"along axis (\d+); size of axis is (\d+) but .* is (\d+)", message)
+    if mask:
+        return (
+            f"The shape of the mask at dimension {mask[1]} ({mask[3]}) does not match the shape of "
+            f"the indexed tensor there ({mask[2]}): a mask has the tensor's extents"
+        )
+    return message.replace("axis", "dimension").replace("indexing arrays", "indexing tensors")
 
 
 def _sizes(tensors: list[Tensor], message: str, leave_out: int = 0) -> str:
@@ -54,9 +75,9 @@ def _sizes(tensors: list[Tensor], message: str, leave_out: int = 0) -> str:
 
 
 def check_array(op, args: tuple) -> None:
-    """TypeError unless there is an array among `args`: for calls without any Tensor."""
-    if not args or not (hasattr(args[0], "dtype") or _holds_array(args)):
-        raise _not_a_tensor(op, 0, args[0] if args else None)
+    """TypeError unless the first of `args` is, or holds, an array: for calls without a Tensor."""
+    if not args or not _holds_array(args[0]):
+        raise not_a_tensor(op, 0, args[0] if args else None)
 
 
 def _holds_array(value) -> bool:
@@ -65,10 +86,19 @@ def _holds_array(value) -> bool:
     )
 
 
-def _not_a_tensor(op, position: int, value) -> TypeError:
+def not_a_tensor(op, position: int, value) -> TypeError:
     return TypeError(
         f"{op.name}(): argument '{op.parameters[position]}' (position {position + 1}) must be "
-        f"Tensor, not {type(value).__name__}"
+        f"Tensor, not {type(value).__name__}; torch.tensor() makes one"
+    )
+
+
+def not_all_tensors(values) -> TypeError:
+    """The error for a list in which something is no Tensor."""
+    i = next(i for i, value in enumerate(values) if not isinstance(value, Tensor))
+    return TypeError(
+        f"expected Tensor as element {i} in argument 0, but got {type(values[i]).__name__}; "
+        "torch.tensor() makes one"
     )
 
 
@@ -79,7 +109,7 @@ def only_tensors(op, then=None):
     def check(*args):
         for i in positions:
             if i < len(args) and not hasattr(args[i], "dtype"):
-                raise _not_a_tensor(op, i, args[i])
+                raise not_a_tensor(op, i, args[i])
         if then is not None:
             then(*args)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tensor import wrap
-from .declare import composite
-from .dims import sizes
-from .errors import require
-from .views import owner, strided
+from .dispatch.declare import composite
+from .dispatch.dims import sizes
+from .dispatch.errors import require
+from .dispatch.memory import owner, strided
+from .tensor import wrap
 
 
 class UntypedStorage:

@@ -1,4 +1,4 @@
-"""Results put into memory that is there already: out=, and the values of in-place changes.
+"""Results put into memory that is there already: out=.
 
 PyTorch: aten/src/ATen/native/Resize.cpp (resize_output), TensorIterator.
 """
@@ -9,9 +9,9 @@ import warnings
 
 import numpy as np
 
-from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor
+from .inplace import check_writable, write
 
 
 def fill(out, operation, args: tuple, options: dict):
@@ -20,8 +20,6 @@ def fill(out, operation, args: tuple, options: dict):
     As in PyTorch `out` takes on the result's shape, keeps its own dtype, and autograd stays out of
     it: RuntimeError if something requires grad. Returns `out`.
     """
-    from .inplace import check_writable  # which declares an op itself
-
     targets = out if isinstance(out, (tuple, list)) else (out,)
     asked = [t for t in (*args, *options.values(), *targets) if isinstance(t, Tensor)]
     if mode.enabled and any(t._requires_grad for t in asked):
@@ -48,22 +46,3 @@ def fill(out, operation, args: tuple, options: dict):
     return (
         out if len(targets) == 1 else type(result)(*targets) if hasattr(result, "_fields") else out
     )
-
-
-def write(target: Tensor, array) -> None:
-    """Put `array`, of a type and shape that fit, into the memory of `target`."""
-    here = target.array
-    if array.dtype != here.dtype:
-        got, expected = dtypes.of(array), target.dtype
-        if got.category > expected.category:
-            raise RuntimeError(
-                f"result type {got.legacy_name} can't be cast to the desired output type "
-                f"{expected.legacy_name}"
-            )
-    if array.shape != here.shape:
-        raise RuntimeError(
-            f"output with shape {list(here.shape)} doesn't match the broadcast shape "
-            f"{list(array.shape)}"
-        )
-    np.copyto(here, array, casting="unsafe")
-    target._storage.version += 1

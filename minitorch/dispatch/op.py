@@ -234,6 +234,8 @@ class Op:
         found: list[Tensor] = []
         arrays = [_unwrap(a, found) for a in args]
         options = {k: _unwrap(v, found) for k, v in kwargs.items()} if kwargs else kwargs
+        if self.takes_list and 0 < len(found) < len(args[0]) and type(args[0]) is not Tensor:
+            raise errors.not_all_tensors(args[0])
         large = self.elementwise and found and found[0].array.size >= kernels.LARGE
         try:
             if large:
@@ -244,6 +246,9 @@ class Op:
                 output = self.forward(*arrays, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise errors.translate(error, self, found) from error
+        except AttributeError:  # such as list.dtype
+            errors.check_array(self, args)
+            raise
         if not found:
             errors.check_array(self, args)
             return output

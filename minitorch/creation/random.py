@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from .. import dtypes, random
+from ..dispatch import inplace
+from ..dispatch.declare import composite, functions, op
+from ..dispatch.op import zeros
+from ..dispatch.out import fill
 from ..random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from ..tensor import Tensor, wrap
-from . import inplace
-from .creation import _finish, _numpy_type, _shape
-from .declare import composite, functions, op
-from .op import zeros
-from .out import fill
+from .options import finish, numpy_type, shape_of
 
 
 class Generator(random.Generator):
@@ -53,7 +53,7 @@ def _new(
 ) -> Tensor:
     """`draw` the numbers of `array`, or of one like it that has the dtype of `out`."""
     if out is None:
-        return _finish(draw(array), None, device, requires_grad)
+        return finish(draw(array), None, device, requires_grad)
 
     def drawn():
         return wrap(draw(np.empty(array.shape, out.array.dtype)))
@@ -66,14 +66,14 @@ def _filled(name: str, recipe, meaning: str):
 
     def plain(*shape, size=None, generator=None, dtype=None, **options):
         source = _source(generator)
-        array = np.empty(_shape(shape if size is None else (size,)), _numpy_type(dtype))
+        array = np.empty(shape_of(shape if size is None else (size,)), numpy_type(dtype))
         if not options:
             return wrap(recipe(source, array))
         return _new(lambda a: recipe(source, a), array, **options)
 
     def like(input, *, generator=None, dtype=None, memory_format=None, **options):
         source = _source(generator)
-        array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
+        array = np.empty_like(input.array, dtype=numpy_type(dtype, input))
         return _new(lambda a: recipe(source, a), array, **options)
 
     for function, its_name in ((plain, name), (like, name + "_like")):
@@ -106,7 +106,7 @@ def randint(*args, low=0, high=None, size=None, generator=None, dtype=None, **op
         raise TypeError(f"randint(): size must be a tuple of integers, not {size}")
     low, high = _bounds(args, low, high)
     source = _source(generator)
-    array = np.empty(_shape((size,)), (dtype or dtypes.int64).numpy)
+    array = np.empty(shape_of((size,)), (dtype or dtypes.int64).numpy)
     return _new(lambda a: random.randint_(source, a, low, high), array, **options)
 
 
@@ -117,7 +117,7 @@ def randint_like(
     """Integers of the shape and dtype of `input`. Mirrors torch.randint_like."""
     low, high = _bounds(args, low, high)
     source = _source(generator)
-    array = np.empty_like(input.array, dtype=_numpy_type(dtype, input))
+    array = np.empty_like(input.array, dtype=numpy_type(dtype, input))
     return _new(lambda a: random.randint_(source, a, low, high), array, **options)
 
 
@@ -164,7 +164,7 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, out=None
         return _normal(*args) if out is None else fill(out, _normal, args, {})
     if size is None:
         raise TypeError("normal() of two numbers takes a size as well")
-    source, array = _source(generator), np.empty(_shape((size,)), _numpy_type(dtype))
+    source, array = _source(generator), np.empty(shape_of((size,)), numpy_type(dtype))
     return _new(lambda a: random.normal_(source, a, mean, std), array, out, **options)
 
 
