@@ -21,7 +21,7 @@ def blocks():
 @pytest.mark.parametrize("code", list(blocks()))
 def test_examples_run(code, tmp_path):
     script = tmp_path / "example.py"
-    script.write_text(code if "import minitorch" in code else "import minitorch as torch\n" + code)
+    script.write_text(code)
     launcher = ["-m", "minitorch.distributed.run", "--nproc_per_node", "2"]
     command = [sys.executable, *(launcher if "distributed" in code else []), str(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -1,6 +1,6 @@
 """Training one model on several processes. PyTorch: torch/nn/parallel/."""
 
-from .data_parallel import DataParallel, data_parallel
+from .data_parallel import DataParallel
 from .distributed import DistributedDataParallel
 
-__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
+__all__ = ["DataParallel", "DistributedDataParallel"]

@@ -23,11 +23,3 @@ class DataParallel(Module):
 
     def forward(self, *inputs, **kwargs):
         return self.module(*inputs, **kwargs)
-
-
-def data_parallel(
-    module: Module, inputs, device_ids=None, output_device=None, dim: int = 0, module_kwargs=None
-):
-    """module(*inputs, **module_kwargs): what DataParallel does. Mirrors torch's data_parallel."""
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    return module(*inputs, **(module_kwargs or {}))
