@@ -1,43 +1,89 @@
 """Distributed training: process groups, collectives, stores and the launcher.
 
-Read in this order: link.py (what an algorithm may know of the network), algorithms.py (who sends
-what to whom), message.py (the fingerprint), transport.py (ZeroMQ), progress.py (the event loop and
-every way to fail), process_group.py, world.py and collectives.py (PyTorch's functions).
+Read in this order: link.py (what an algorithm may know of the network), algorithms (who sends what
+to whom), message.py (the fingerprint), transport.py (ZeroMQ), progress.py (the event loop) and
+watch.py (every way to fail), backend.py (what a process group is) and process_group.py (ours); then
+PyTorch's functions: world.py, groups.py, collectives.py, blocks.py, point_to_point.py, objects.py.
 
 PyTorch: torch/distributed/__init__.py.
 """
 
-from minitorch.distributed.collectives import (
+from minitorch.distributed.backend import ProcessGroup, Work
+from minitorch.distributed.blocks import (
+    _all_gather_base,
+    _reduce_scatter_base,
     all_gather,
+    all_gather_coalesced,
     all_gather_into_tensor,
     all_gather_single,
+    all_to_all,
+    all_to_all_single,
+    gather,
+    reduce_scatter,
+    reduce_scatter_single,
+    reduce_scatter_tensor,
+    scatter,
+)
+from minitorch.distributed.collectives import (
     all_reduce,
+    all_reduce_coalesced,
     barrier,
     broadcast,
-    irecv,
-    isend,
-    recv,
+    monitored_barrier,
     reduce,
-    send,
 )
 from minitorch.distributed.errors import (
     DistBackendError,
     DistError,
     DistNetworkError,
     DistStoreError,
+    QueueEmptyError,
 )
-from minitorch.distributed.process_group import ProcessGroup, Work
-from minitorch.distributed.reduce_op import ReduceOp
-from minitorch.distributed.rendezvous import rendezvous
-from minitorch.distributed.store import HashStore, PrefixStore, Store, TCPStore
+from minitorch.distributed.groups import (
+    new_group,
+    new_subgroups,
+    new_subgroups_by_enumeration,
+    split_group,
+)
+from minitorch.distributed.objects import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    recv_object_list,
+    scatter_object_list,
+    send_object_list,
+)
+from minitorch.distributed.point_to_point import (
+    P2POp,
+    batch_isend_irecv,
+    irecv,
+    isend,
+    recv,
+    send,
+)
+from minitorch.distributed.reduce_op import ReduceOp, reduce_op, supports_complex
+from minitorch.distributed.registry import (
+    Backend,
+    get_default_backend_for_device,
+    is_backend_available,
+    is_gloo_available,
+    is_mpi_available,
+    is_nccl_available,
+    is_ucc_available,
+    is_xccl_available,
+)
+from minitorch.distributed.rendezvous import register_rendezvous_handler, rendezvous
+from minitorch.distributed.store import FileStore, HashStore, PrefixStore, Store, TCPStore
 from minitorch.distributed.world import (
     GroupMember,
     default_pg_timeout,
     destroy_process_group,
     get_backend,
+    get_backend_config,
     get_global_rank,
     get_group_rank,
     get_node_local_rank,
+    get_pg_count,
     get_process_group_ranks,
     get_rank,
     get_world_size,
@@ -45,34 +91,52 @@ from minitorch.distributed.world import (
     init_process_group,
     is_available,
     is_initialized,
-    new_group,
+    is_torchelastic_launched,
 )
 
 __all__ = [
+    "Backend",
     "DistBackendError",
     "DistError",
     "DistNetworkError",
     "DistStoreError",
+    "FileStore",
     "GroupMember",
     "HashStore",
+    "P2POp",
     "PrefixStore",
     "ProcessGroup",
+    "QueueEmptyError",
     "ReduceOp",
     "Store",
     "TCPStore",
     "Work",
+    "_all_gather_base",
+    "_reduce_scatter_base",
     "all_gather",
+    "all_gather_coalesced",
     "all_gather_into_tensor",
+    "all_gather_object",
     "all_gather_single",
     "all_reduce",
+    "all_reduce_coalesced",
+    "all_to_all",
+    "all_to_all_single",
     "barrier",
+    "batch_isend_irecv",
     "broadcast",
+    "broadcast_object_list",
     "default_pg_timeout",
     "destroy_process_group",
+    "gather",
+    "gather_object",
     "get_backend",
+    "get_backend_config",
+    "get_default_backend_for_device",
     "get_global_rank",
     "get_group_rank",
     "get_node_local_rank",
+    "get_pg_count",
     "get_process_group_ranks",
     "get_rank",
     "get_world_size",
@@ -80,11 +144,32 @@ __all__ = [
     "init_process_group",
     "irecv",
     "is_available",
+    "is_backend_available",
+    "is_gloo_available",
     "is_initialized",
+    "is_mpi_available",
+    "is_nccl_available",
+    "is_torchelastic_launched",
+    "is_ucc_available",
+    "is_xccl_available",
     "isend",
+    "monitored_barrier",
     "new_group",
+    "new_subgroups",
+    "new_subgroups_by_enumeration",
     "recv",
+    "recv_object_list",
     "reduce",
+    "reduce_op",
+    "reduce_scatter",
+    "reduce_scatter_single",
+    "reduce_scatter_tensor",
+    "register_rendezvous_handler",
     "rendezvous",
+    "scatter",
+    "scatter_object_list",
     "send",
+    "send_object_list",
+    "split_group",
+    "supports_complex",
 ]

@@ -19,3 +19,7 @@ class DistNetworkError(DistError):
 
 class DistStoreError(DistError):
     """The store failed, or a key did not appear in time."""
+
+
+class QueueEmptyError(DistStoreError):
+    """`queue_pop(key, block=False)` found nothing."""

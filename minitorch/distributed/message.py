@@ -10,6 +10,8 @@ PyTorch has this only under TORCH_DISTRIBUTED_DEBUG=DETAIL (ProcessGroupWrapper.
 """
 
 import struct
+import zlib
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -19,7 +21,7 @@ from minitorch.distributed.reduce_op import ReduceOp
 class Kind(IntEnum):
     """What a message is for."""
 
-    HELLO = 1  # the first on a connection: the job's token
+    HELLO = 1  # the first on a connection: number = the sender's rank
     DATA = 2  # a part of a collective, or of a send
     WAITING = 3  # "I have been in this call for a while": tells the late from the waiting
     ABORT = 4  # "I have failed", with the reason
@@ -27,6 +29,7 @@ class Kind(IntEnum):
 
 
 OPS: list[str] = ["barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send"]
+OPS += ["reduce_scatter", "all_to_all", "gather", "scatter", "new_group"]
 DTYPES: list[str] = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
@@ -34,7 +37,7 @@ DTYPES: list[str] = [
 
 _OP_CODES = {op: code for code, op in enumerate(OPS)}
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
-_LAYOUT = struct.Struct("<BBBBIqqi4x")
+_LAYOUT = struct.Struct("<BBBBIqqiI")
 HEADER_BYTES = _LAYOUT.size
 _NONE = 255
 
@@ -43,7 +46,9 @@ class Fingerprint(NamedTuple):
     """One call of one group.
 
     `number` counts the group's collectives from 1; a send or recv has -1 - tag instead. Together
-    with the group it says which call a message belongs to, and the rest must then agree.
+    with the group it says which call a message belongs to, and the rest must then agree. Where
+    blocks have different sizes, `elements` counts all of them and `splits` is a checksum of their
+    sizes. In an all_to_all only pairs of ranks must agree: `elements` is what one sends the other.
     """
 
     op: str
@@ -53,6 +58,7 @@ class Fingerprint(NamedTuple):
     elements: int = 0
     reduce_op: ReduceOp | None = None
     root: int | None = None
+    splits: int = 0
 
     def pack(self, kind: Kind = Kind.DATA) -> bytes:
         """The header's bytes."""
@@ -65,11 +71,18 @@ class Fingerprint(NamedTuple):
             self.number,
             self.elements,
             -1 if self.root is None else self.root,
+            self.splits,
         )
 
     def __str__(self) -> str:
         """The call in words: `all_reduce(SUM, 10 x float32)`."""
-        words = [f"{self.elements} x {self.dtype}"] if self.op != "barrier" else []
+        if self.op in ("barrier", "new_group"):
+            return f"{self.op}({f'{self.elements} ranks' if self.elements else ''})"
+        words = [f"{self.elements} x {self.dtype}"]
+        if self.splits:
+            words.append("in uneven blocks")
+        if self.op == "all_to_all":
+            words.append("between the two")
         if self.reduce_op is not None:
             words.insert(0, self.reduce_op.name)
         if self.root is not None:
@@ -82,7 +95,7 @@ class Fingerprint(NamedTuple):
 def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
     """The reverse of `pack`. Raises ValueError if the bytes are no header of ours."""
     try:
-        kind, op, reduce_op, dtype, group, number, elements, root = _LAYOUT.unpack(header)
+        kind, op, reduce_op, dtype, group, number, elements, root, splits = _LAYOUT.unpack(header)
         return Kind(kind), Fingerprint(
             OPS[op],
             group,
@@ -91,9 +104,15 @@ def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
             elements,
             None if reduce_op == _NONE else ReduceOp(reduce_op),
             None if root < 0 else root,
+            splits,
         )
     except (struct.error, IndexError, ValueError) as error:
         raise ValueError(f"not a minitorch message: {bytes(header)[:HEADER_BYTES]!r}") from error
+
+
+def checksum(numbers: Iterable[int]) -> int:
+    """What stands for a list of sizes or ranks in a header; never 0, which means no list."""
+    return zlib.crc32(repr(list(numbers)).encode()) or 1
 
 
 _LANE = struct.Struct("<Iq")

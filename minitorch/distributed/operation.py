@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minitorch.distributed.algorithms.costs import Costs
 from minitorch.distributed.errors import DistError
 from minitorch.distributed.link import ANY, Link, Steps
 from minitorch.distributed.message import Fingerprint
@@ -41,9 +42,13 @@ class Operation:
         self.rank = rank
         self.size = len(members)
         self.source = ANY
+        self.detail = ""  # what else the label should say
         self.header = call.pack()
+        # Where each pair of ranks has its own (all_to_all): one for every destination and source.
+        self.outgoing: Sequence[bytes] | None = None
+        self.incoming: Sequence[bytes] | None = None
         self.lane = (call.group, call.number)
-        self.is_collective = call.number > 0
+        self.is_collective = call.number >= 0
         self.started = time.monotonic()
         self.timeout = timeout
         self.announced = False
@@ -60,7 +65,11 @@ class Operation:
     def label(self) -> str:
         """The call as errors describe it: `all_reduce #3 (SUM, shape (4, 5), float32)`."""
         call = self.call
-        words = [f"shape {self.shape}", call.dtype] if call.op != "barrier" else []
+        words = [f"shape {self.shape}", call.dtype]
+        if call.op in ("barrier", "new_group"):
+            words = []
+        if self.detail:
+            words.append(self.detail)
         if call.reduce_op is not None:
             words.insert(0, call.reduce_op.name)
         if call.root is not None:
@@ -78,7 +87,23 @@ class Operation:
         self.timeout = min(self.timeout, time.monotonic() - self.started + seconds)
 
     def send(self, destination: int, array: np.ndarray) -> None:
-        self._transport.send(self.members[destination], self.header, array)
+        header = self.header if self.outgoing is None else self.outgoing[destination]
+        self._transport.send(self.members[destination], header, array)
+
+    def expected(self, peer: int) -> bytes:
+        """The header of every message from a peer that is in the same call."""
+        return self.header if self.incoming is None else self.incoming[self.members.index(peer)]
+
+    @property
+    def hosts(self) -> tuple[int, ...]:
+        """A number for each member, the same for those that share a host."""
+        hosts = self._transport.hosts
+        return tuple([hosts[member] for member in self.members])
+
+    @property
+    def costs(self) -> Costs:
+        """What the messages of this job cost."""
+        return self._transport.costs
 
     def finish(self, error: DistError | None = None) -> None:
         self.error = error

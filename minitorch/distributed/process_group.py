@@ -1,15 +1,14 @@
-"""Process groups: the collectives of a set of ranks, on NumPy arrays.
+"""Our backend: the collectives of `algorithms`, run over ZeroMQ by the event loop of progress.py.
 
-`ProcessGroup` is what a backend must offer; `ZmqProcessGroup` is ours. collectives.py puts
-PyTorch's functions on tensors in front of it. A backend works on arrays in place, counts ranks
-within the group, and starts every operation at once: what it returns is a `Work`.
+Each method says three things: what the fingerprint is, which algorithm runs, and what becomes of
+arrays whose elements do not lie one after the other. Algorithms take flat arrays; a contiguous
+array is used in place, another one is copied before or after.
 
-PyTorch: torch/csrc/distributed/c10d/{ProcessGroup,Backend,Work}.hpp.
+PyTorch: torch/csrc/distributed/c10d/ProcessGroupGloo.cpp.
 """
 
 import functools
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -17,106 +16,17 @@ from typing import Any
 import numpy as np
 
 from minitorch.distributed import algorithms
+from minitorch.distributed.backend import ProcessGroup, Work
+from minitorch.distributed.calibration import calibrate
 from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.link import Link, Steps
-from minitorch.distributed.message import DTYPES, Fingerprint
+from minitorch.distributed.message import DTYPES, Fingerprint, checksum
 from minitorch.distributed.operation import Operation
 from minitorch.distributed.progress import Progress
-from minitorch.distributed.reduce_op import ReduceOp, ufunc_of
+from minitorch.distributed.reduce_op import ReduceOp, average, ufunc_of
 from minitorch.distributed.transport import Transport
 
-
-class Work(ABC):
-    """A collective that is under way. Mirrors `torch.distributed.Work`."""
-
-    _result: Any = None
-
-    @abstractmethod
-    def wait(self, timeout: timedelta | None = None) -> bool:
-        """Return True once it is done and its arrays may be read and overwritten.
-
-        Raises the error with which it failed. When `timeout` passes first, it fails.
-        """
-
-    @abstractmethod
-    def is_completed(self) -> bool:
-        """Whether it is over, well or badly."""
-
-    @abstractmethod
-    def exception(self) -> Exception | None:
-        """The error with which it failed, or None."""
-
-    def is_success(self) -> bool:
-        """Whether it is over and did not fail."""
-        return self.is_completed() and self.exception() is None
-
-    def result(self) -> Any:
-        """The tensors that it fills."""
-        return self._result
-
-    def source_rank(self) -> int:
-        """The group rank from which a receive got its message."""
-        raise RuntimeError("source_rank() is only known for a recv")
-
-
-class ProcessGroup(ABC):
-    """The collectives that a backend offers. Ranks are group ranks, arrays may have any strides.
-
-    With `async_op` the operation goes on in the background; without, `wait` may do the work.
-    """
-
-    name: str
-    ranks: list[int]  # the members' global ranks; a member's place in this list is its group rank
-    rank: int
-    timeout: float
-
-    @property
-    def size(self) -> int:
-        return len(self.ranks)
-
-    @abstractmethod
-    def all_reduce(self, array: np.ndarray, op: ReduceOp, async_op: bool = False) -> Work:
-        """Combine `array` over the ranks, in place, with the same bits on each."""
-
-    @abstractmethod
-    def broadcast(self, array: np.ndarray, root: int, async_op: bool = False) -> Work:
-        """Copy the root's `array` into every rank's."""
-
-    @abstractmethod
-    def reduce(self, array: np.ndarray, root: int, op: ReduceOp, async_op: bool = False) -> Work:
-        """Combine `array` over the ranks into the root's; the others' stay as they are."""
-
-    @abstractmethod
-    def all_gather(
-        self, outputs: Sequence[np.ndarray], array: np.ndarray, async_op: bool = False
-    ) -> Work:
-        """Copy rank i's `array` into `outputs[i]` on every rank."""
-
-    @abstractmethod
-    def all_gather_into_tensor(
-        self, output: np.ndarray, array: np.ndarray, async_op: bool = False
-    ) -> Work:
-        """Copy rank i's `array` into the i-th of `size` equal parts of `output`."""
-
-    @abstractmethod
-    def barrier(self, async_op: bool = False) -> Work:
-        """Done when every rank has called it."""
-
-    @abstractmethod
-    def send(self, array: np.ndarray, destination: int, tag: int, async_op: bool = False) -> Work:
-        """Send to one rank."""
-
-    @abstractmethod
-    def recv(self, array: np.ndarray, source: int, tag: int, async_op: bool = False) -> Work:
-        """Receive from one rank, or from whichever sends first (ANY)."""
-
-    @abstractmethod
-    def new_group(self, ranks: list[int], name: str, timeout: float) -> "ProcessGroup | None":
-        """A group of some of these ranks; None on those that are no members. All must call it."""
-
-    @abstractmethod
-    def destroy(self) -> None:
-        """Leave the group. The default group also closes the connections."""
+_NOTHING = np.empty(0, np.uint8)
 
 
 class ZmqWork(Work):
@@ -129,7 +39,7 @@ class ZmqWork(Work):
     def wait(self, timeout: timedelta | None = None) -> bool:
         operation = self._operation
         if not operation.done:
-            if timeout is not None:
+            if timeout:  # PyTorch's default is a timedelta of 0, which means none
                 operation.expire_in(timeout.total_seconds())
             self._progress.wait(operation)
         if operation.error is not None:
@@ -147,42 +57,81 @@ class ZmqWork(Work):
 
 
 class ZmqProcessGroup(ProcessGroup):
-    """The collectives of algorithms.py over ZeroMQ.
+    """The collectives of `algorithms` over ZeroMQ.
 
     All groups of a process share one set of connections; the group's number in each message keeps
     them apart.
     """
 
-    def __init__(
-        self, progress: Progress, ranks: list[int], number: int, name: str, timeout: float
-    ) -> None:
-        self.name = name
-        self.ranks = ranks
-        self.rank = ranks.index(progress.rank)
-        self.timeout = timeout
+    def __init__(self, progress: Progress, ranks: list[int], number: int, timeout: float) -> None:
+        super().__init__(ranks, progress.rank, timeout)
         self._progress = progress
         self._number = number
         self._calls = itertools.count(1)
-        self._groups = itertools.count(1)
         self._destroyed = False
 
     @classmethod
-    def connect(cls, store, rank: int, size: int, name: str, timeout: float) -> "ZmqProcessGroup":
-        """The group of all ranks: meet them through `store` and connect to each."""
-        transport = Transport(rank, size, store, timeout)
-        return cls(Progress(transport), list(range(size)), 0, name, timeout)
+    def connect(cls, store: Any, rank: int, size: int, timeout: float) -> "ZmqProcessGroup":
+        progress = Progress(Transport(rank, size, store, timeout))
+        calibrate(progress, timeout)
+        return cls(progress, list(range(size)), 0, timeout)
+
+    def new_group(self, ranks, number, timeout):
+        made = None
+        if self._progress.rank in ranks:
+            made = ZmqProcessGroup(self._progress, ranks, number % (1 << 32), timeout)
+        # A barrier, in which all find out whether they mean the same group.
+        meeting = self if number > 0 else made
+        if meeting is not None:
+            meeting._launch(
+                "new_group",
+                _NOTHING,
+                algorithms.barrier,
+                async_op=False,
+                elements=len(ranks),
+                splits=checksum(ranks),
+                detail=f"ranks {ranks}",
+            ).wait()
+        return made
+
+    def destroy(self):
+        self._destroyed = True
+        if self._number == 0:
+            self._progress.close()
 
     def all_reduce(self, array, op, async_op=False):
-        combine = ufunc_of(op, array.dtype)
-
         def steps(link: Link) -> Steps:
             flat = _flat(array)
-            yield from algorithms.all_reduce(link, flat, combine)
+            yield from algorithms.all_reduce(link, flat, ufunc_of(op))
             if op is ReduceOp.AVG:
-                flat /= link.size
+                average(flat, link.size)
             _write_back(flat, array)
 
         return self._launch("all_reduce", array, steps, async_op, reduce_op=op)
+
+    def reduce(self, array, root, op, async_op=False):
+        def steps(link: Link) -> Steps:
+            flat = _flat(array)
+            yield from algorithms.reduce(link, flat, ufunc_of(op), root)
+            if link.rank == root:
+                if op is ReduceOp.AVG:
+                    average(flat, link.size)
+                _write_back(flat, array)
+
+        return self._launch("reduce", array, steps, async_op, reduce_op=op, root=root)
+
+    def reduce_scatter(self, output, inputs, op, async_op=False):
+        def steps(link: Link) -> Steps:
+            # The algorithm adds up in the blocks, and the inputs are not ours to change.
+            blocks = [block.flatten() for block in inputs]
+            own = blocks[link.rank]
+            yield from algorithms.reduce_scatter(link, blocks, ufunc_of(op))
+            if op is ReduceOp.AVG:
+                average(own, link.size)
+            output[...] = own.reshape(output.shape)
+
+        sizes = _sizes(inputs)
+        return self._launch("reduce_scatter", output, steps, async_op, reduce_op=op, **sizes)
 
     def broadcast(self, array, root, async_op=False):
         def steps(link: Link) -> Steps:
@@ -192,38 +141,45 @@ class ZmqProcessGroup(ProcessGroup):
 
         return self._launch("broadcast", array, steps, async_op, root=root)
 
-    def reduce(self, array, root, op, async_op=False):
-        combine = ufunc_of(op, array.dtype)
-
-        def steps(link: Link) -> Steps:
-            flat = _flat(array)
-            yield from algorithms.reduce(link, flat, combine, root)
-            if link.rank == root:
-                if op is ReduceOp.AVG:
-                    flat /= link.size
-                _write_back(flat, array)
-
-        return self._launch("reduce", array, steps, async_op, reduce_op=op, root=root)
-
     def all_gather(self, outputs, array, async_op=False):
         def steps(link: Link) -> Steps:
-            gathered = np.empty((link.size, array.size), array.dtype)
-            yield from _gather(link, gathered, array)
-            for output, block in zip(outputs, gathered, strict=True):
-                output[...] = block.reshape(output.shape)
+            blocks = [_room(output) for output in outputs]
+            blocks[link.rank][:] = array.reshape(-1)
+            yield from algorithms.all_gather(link, blocks)
+            for block, output in zip(blocks, outputs, strict=True):
+                _write_back(block, output)
 
-        return self._launch("all_gather", array, steps, async_op)
+        return self._launch("all_gather", array, steps, async_op, **_sizes(outputs))
 
-    def all_gather_into_tensor(self, output, array, async_op=False):
+    def all_to_all(self, outputs, inputs, async_op=False):
         def steps(link: Link) -> Steps:
-            gathered = _flat(output).reshape(link.size, array.size)
-            yield from _gather(link, gathered, array)
-            _write_back(gathered, output)
+            blocks = [_room(output) for output in outputs]
+            yield from algorithms.all_to_all(link, blocks, [_flat(block) for block in inputs])
+            for block, output in zip(blocks, outputs, strict=True):
+                _write_back(block, output)
 
-        return self._launch("all_gather", array, steps, async_op)
+        return self._launch("all_to_all", inputs[0], steps, async_op, pairs=(inputs, outputs))
+
+    def gather(self, outputs, array, root, async_op=False):
+        def steps(link: Link) -> Steps:
+            blocks = None if outputs is None else [_room(output) for output in outputs]
+            yield from algorithms.gather(link, blocks, _flat(array), root)
+            for block, output in zip(blocks or [], outputs or [], strict=True):
+                _write_back(block, output)
+
+        return self._launch("gather", array, steps, async_op, root=root)
+
+    def scatter(self, array, inputs, root, async_op=False):
+        def steps(link: Link) -> Steps:
+            flat = _room(array)
+            blocks = None if inputs is None else [_flat(block) for block in inputs]
+            yield from algorithms.scatter(link, flat, blocks, root)
+            _write_back(flat, array)
+
+        return self._launch("scatter", array, steps, async_op, root=root)
 
     def barrier(self, async_op=False):
-        return self._launch("barrier", np.empty(0, np.uint8), algorithms.barrier, async_op)
+        return self._launch("barrier", _NOTHING, algorithms.barrier, async_op)
 
     def send(self, array, destination, tag, async_op=False):
         def steps(link: Link) -> Steps:
@@ -233,22 +189,11 @@ class ZmqProcessGroup(ProcessGroup):
 
     def recv(self, array, source, tag, async_op=False):
         def steps(link: Link) -> Steps:
-            flat = _flat(array)
+            flat = _room(array)
             yield from algorithms.recv(link, flat, source)
             _write_back(flat, array)
 
         return self._launch("send", array, steps, async_op, tag=tag)
-
-    def new_group(self, ranks, name, timeout):
-        number = next(self._groups)
-        if self.rank not in ranks:
-            return None
-        return ZmqProcessGroup(self._progress, ranks, number, name, timeout)
-
-    def destroy(self):
-        self._destroyed = True
-        if self._number == 0:
-            self._progress.close()
 
     def _launch(
         self,
@@ -259,22 +204,35 @@ class ZmqProcessGroup(ProcessGroup):
         reduce_op: ReduceOp | None = None,
         root: int | None = None,
         tag: int | None = None,
+        elements: int | None = None,
+        splits: int = 0,
+        detail: str = "",
+        pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
     ) -> Work:
+        """Start a call. `pairs`: the arrays to and from each rank, where only pairs of ranks must
+        agree on a size."""
         if self._destroyed:
             raise DistBackendError(f"{op}: the process group has been destroyed")
-        dtype = _dtype_name(array.dtype)
+        if elements is None:
+            elements = array.size if pairs is None else 0
         number = next(self._calls) if tag is None else -1 - tag
-        call = Fingerprint(op, self._number, number, dtype, array.size, reduce_op, root)
+        dtype = _dtype_name(array.dtype)
+        call = Fingerprint(op, self._number, number, dtype, elements, reduce_op, root, splits)
         operation = Operation(
             call,
             array.dtype,
             array.shape,
             self.ranks,
-            self.rank,
+            self._rank,
             self.timeout,
             steps,
             self._progress.transport,
         )
+        operation.detail = detail
+        if pairs is not None:
+            operation.outgoing, operation.incoming = (
+                [call._replace(elements=block.size).pack() for block in blocks] for blocks in pairs
+            )
         if async_op:
             self._progress.start(operation)
         else:
@@ -289,9 +247,13 @@ def _dtype_name(dtype: np.dtype) -> str:
     return dtype.name
 
 
-def _gather(link: Link, gathered: np.ndarray, array: np.ndarray) -> Steps:
-    gathered[link.rank] = array.reshape(-1)
-    return algorithms.ring_all_gather(link, gathered.reshape(-1))
+def _sizes(blocks: Sequence[np.ndarray]) -> dict:
+    """What the fingerprint says of blocks whose sizes all ranks must agree on."""
+    sizes = [block.size for block in blocks]
+    if sizes.count(sizes[0]) == len(sizes):
+        return {"elements": sizes[0]}
+    detail = f"in blocks of {', '.join(map(str, sizes))}"
+    return {"elements": sum(sizes), "splits": checksum(sizes), "detail": detail}
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -299,7 +261,12 @@ def _flat(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1)
 
 
+def _room(array: np.ndarray) -> np.ndarray:
+    """Like `_flat`, for an array whose elements will be overwritten."""
+    return array.reshape(-1) if array.flags.c_contiguous else np.empty(array.size, array.dtype)
+
+
 def _write_back(flat: np.ndarray, array: np.ndarray) -> None:
-    """Copy a result into the array that it is meant for, if `_flat` had to copy it."""
+    """Copy a result into the array that it is meant for, if `_flat` or `_room` had to copy it."""
     if not array.flags.c_contiguous:
         array[...] = flat.reshape(array.shape)

@@ -62,6 +62,8 @@ class Progress:
         if self._driving.acquire(blocking=False):
             try:
                 self._start_incoming()
+            except BaseException as error:
+                self._fail(error)
             finally:
                 self._driving.release()
         self._call_background()
@@ -97,9 +99,8 @@ class Progress:
             return  # a thread is stuck in an algorithm: leave the sockets to it
         try:
             last = {group: self._completed(group) for group in self._last}
-            for operation in [*self._incoming, *self._active]:
-                gone = f"[rank {self.rank}] {operation.label}: the process group was destroyed"
-                operation.finish(DistBackendError(gone))
+            self._watch.fail(DistBackendError, "the process group was destroyed", tell=False)
+            self._start_incoming()  # and let it fail, with all the rest
             self._watch.say_goodbye(last)
             self.transport.close()
         finally:
@@ -139,11 +140,16 @@ class Progress:
                     return
                 for peer in self.transport.wait(self._awaited_peers(), self._next_check - now):
                     self._receive(peer)  # one message: the operation may be done with it
+            self._start_incoming()  # what came after `close` fails, too
         except BaseException as error:
-            self._watch.fail(DistBackendError, f"rank {self.rank} failed: {error!r}")
-            self._give_up()
-            if not isinstance(error, Exception):
-                raise  # Ctrl-C
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Something went wrong in here: it ends the operations of all ranks."""
+        self._watch.fail(DistBackendError, f"rank {self.rank} failed: {error!r}")
+        self._give_up()
+        if not isinstance(error, Exception):
+            raise error  # Ctrl-C
 
     def _check(self, now: float) -> None:
         lost = set(self.transport.check_connections())
@@ -172,6 +178,7 @@ class Progress:
             except StopIteration:
                 del self._active[operation]
                 operation.finish()
+                self._watch.go_on(operation)
                 return
             operation.awaited = ANY if source == ANY else operation.members[source]
             found = self._take(operation)
@@ -226,7 +233,7 @@ class Progress:
 
     def _open(self, operation: Operation, peer: int, header, payload) -> np.ndarray | None:
         """A message's array, once its header shows that both ranks mean the same call."""
-        if header != operation.header:
+        if header != operation.expected(peer):
             self._watch.mismatch(operation, peer, header)
             self._give_up()
             return None

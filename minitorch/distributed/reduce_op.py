@@ -5,14 +5,15 @@ sum is "or", the product is "and". AVG is a sum that is divided by the number of
 PyTorch: torch/csrc/distributed/c10d/Types.hpp (`ReduceOp`).
 """
 
-from collections.abc import Callable
+import warnings
 from enum import Enum
 
 import numpy as np
 
 
 class ReduceOp(Enum):
-    """The reductions of `all_reduce` and `reduce` (`torch.distributed.ReduceOp`)."""
+    """The reductions of all_reduce, reduce and reduce_scatter. Mirrors
+    `torch.distributed.ReduceOp`, without NCCL's PREMUL_SUM."""
 
     SUM = 0
     AVG = 1
@@ -37,11 +38,11 @@ _UFUNCS = {
 _BITWISE = (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR)
 
 
-def ufunc_of(op: ReduceOp, dtype: np.dtype) -> Callable:
-    """The ufunc that reduces two arrays of `dtype`.
+def check_reduction(op: ReduceOp, dtype: np.dtype) -> None:
+    """Raise an error for a pair that has no meaning.
 
-    Raises RuntimeError for a pair that has no meaning: the average of integers, the bits of
-    floats, the order of complex numbers.
+    RuntimeError for the average of integers and the bits of floats, ValueError for the order or the
+    bits of complex numbers, as PyTorch does.
     """
     if dtype.kind in "biu":
         if op is ReduceOp.AVG:
@@ -49,11 +50,48 @@ def ufunc_of(op: ReduceOp, dtype: np.dtype) -> Callable:
                 f"Cannot use ReduceOp.AVG with {dtype.name} tensors: the average of integers is "
                 "not an integer. Use ReduceOp.SUM and divide, or convert to a floating dtype."
             )
+    elif dtype.kind == "c":
+        if not supports_complex(op):
+            raise ValueError(
+                f"Cannot use ReduceOp.{op.name} with {dtype.name}: complex numbers have no order "
+                "and no bits. Use torch.view_as_real to reduce the parts."
+            )
     elif op in _BITWISE:
         raise RuntimeError(
             f"Cannot use ReduceOp.{op.name} with non-integral dtype {dtype.name}: "
             "it works on the bits of integers and booleans."
         )
-    elif dtype.kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX):
-        raise RuntimeError(f"Cannot use ReduceOp.{op.name} with {dtype.name}: it has no order.")
+
+
+def supports_complex(reduceOp: ReduceOp) -> bool:
+    """Whether complex tensors can be reduced so. Mirrors `torch.distributed.supports_complex`,
+    which denies PRODUCT as well."""
+    return reduceOp in (ReduceOp.SUM, ReduceOp.AVG, ReduceOp.PRODUCT)
+
+
+def ufunc_of(op: ReduceOp) -> np.ufunc:
+    """The ufunc that reduces two arrays. It rounds to their dtype at each step, as Gloo does: the
+    sum of N float16 or bfloat16 numbers is rounded N-1 times."""
     return _UFUNCS[op]
+
+
+def average(total: np.ndarray, ranks: int) -> None:
+    """Turn the sum over `ranks` into the average, in place."""
+    np.divide(total, total.dtype.type(ranks), out=total)
+
+
+class _ReduceOpOfOld:
+    """`torch.distributed.reduce_op.SUM`, the name of ReduceOp in PyTorch 0.4."""
+
+    def __getattr__(self, name: str) -> ReduceOp:
+        op = getattr(ReduceOp, name)
+        warnings.warn(
+            "`torch.distributed.reduce_op` is deprecated, please use "
+            "`torch.distributed.ReduceOp` instead",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return op
+
+
+reduce_op = _ReduceOpOfOld()

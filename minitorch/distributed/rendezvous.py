@@ -1,8 +1,8 @@
 """Rendezvous: how the processes of a job find each other before the first collective.
 
 Why it exists: each process knows only its rank, how many there are, and where to meet. Rank 0 (or
-the launcher, on behalf of all) hosts a TCPStore there; everybody comes, signs in, and leaves with
-the store once all are present.
+the launcher, on behalf of all) hosts a TCPStore there, or there is a file that all can open;
+everybody comes, signs in, and leaves with the store once all are present.
 
 The invariant: all succeed together or each gets the same error. Two processes with one rank, two
 opinions on the world size, or somebody missing when the time is up, end the rendezvous for everyone
@@ -12,92 +12,117 @@ PyTorch: torch/distributed/rendezvous.py
 """
 
 import itertools
-import logging
 import os
 import socket
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from minitorch.distributed.errors import DistNetworkError, DistStoreError
-from minitorch.distributed.store import PrefixStore, Store, TCPStore
-from minitorch.distributed.store.base import DEFAULT_TIMEOUT, REPORT_EVERY
+from minitorch.distributed.store import FileStore, PrefixStore, Store, TCPStore
+from minitorch.distributed.store.base import DEFAULT_TIMEOUT
+from minitorch.distributed.store.patience import wait_until
 
-logger = logging.getLogger("minitorch.distributed")
+Meeting = Iterator[tuple[Store, int, int]]
+
+_handlers: dict[str, Callable[..., Meeting]] = {}
 
 # A process may leave and meet the others again at the same place. Every meeting has a number, the
 # same on all ranks because each rank counts its own, so that no key of the last one is left over.
-_meetings: defaultdict[tuple[str, int, int], itertools.count] = defaultdict(itertools.count)
+_meetings: defaultdict[tuple[str, int], itertools.count] = defaultdict(itertools.count)
 
 
-def rendezvous(
-    url: str, rank: int = -1, world_size: int = -1, timeout: timedelta = DEFAULT_TIMEOUT
-) -> tuple[Store, int, int]:
-    """Meet all other ranks at `url`; returns (store, rank, world_size).
+def rendezvous(url: str, rank: int = -1, world_size: int = -1, **kwargs) -> Meeting:
+    """Meet all other ranks at `url`; `next()` of the result is (store, rank, world_size).
 
     `env://` takes the place from MASTER_ADDR and MASTER_PORT, and RANK and WORLD_SIZE where the
-    arguments do not say; `tcp://host:port` takes them from the arguments or from
-    `?rank=R&world_size=N`. Mirrors torch.distributed.rendezvous.
+    arguments do not say; `tcp://host:port` and `file:///path` take them from the arguments or from
+    `?rank=R&world_size=N`. `timeout=` limits all the waiting. Mirrors torch.distributed.rendezvous.
 
     Raises ValueError for something missing or out of range, DistNetworkError when the store cannot
     be hosted or reached, DistStoreError when ranks are missing, doubled, or disagree on the size.
     """
     parts = urlsplit(url)
-    given: dict[str, str | int] = dict(parse_qsl(parts.query))
-    if rank != -1:
-        given["rank"] = rank
-    if world_size != -1:
-        given["world_size"] = world_size
+    if parts.scheme not in _handlers:
+        schemes = ", ".join(f"{scheme}://" for scheme in _handlers)
+        raise RuntimeError(f"No rendezvous handler for {url!r}; there are handlers for {schemes}")
+    query = dict(parse_qsl(parts.query))
+    for name, value in (("rank", rank), ("world_size", world_size)):
+        if value != -1 and query.setdefault(name, str(value)) != str(value):
+            raise ValueError(f"{name} is {query[name]} in {url!r}, but {value} as an argument")
+    return _handlers[parts.scheme](parts._replace(query=urlencode(query)).geturl(), **kwargs)
 
-    if parts.scheme == "env":
-        for name in ("rank", "world_size"):
-            if name not in given:
-                given[name] = _environment(name.upper())
-        host = _environment("MASTER_ADDR")
-        port = _integer("MASTER_PORT", _environment("MASTER_PORT"))
-    elif parts.scheme == "tcp":
-        if not parts.hostname or parts.port is None:
-            raise ValueError(f"expected tcp://host:port, got {url!r}")
-        for name in ("rank", "world_size"):
-            if name not in given:
-                raise ValueError(
-                    f"tcp:// rendezvous: {name} missing: pass {name}=... or write {url}?{name}=..."
-                )
-        host, port = parts.hostname, parts.port
-    else:
-        raise ValueError(f"no rendezvous for {url!r}: expected env:// or tcp://host:port")
 
-    rank = _integer("rank", given["rank"])
-    world_size = _integer("world_size", given["world_size"])
-    if not 0 <= port < 1 << 16:
-        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
-    if not 0 <= rank < world_size:
-        raise ValueError(
-            f"rank {rank} is not one of the {world_size} ranks 0 to {world_size - 1}: "
-            f"RANK counts from 0 and must be below WORLD_SIZE"
-        )
-    return meet(host, port, rank, world_size, timeout), rank, world_size
+def register_rendezvous_handler(scheme: str, handler: Callable[..., Meeting]) -> None:
+    """Let `handler(url, timeout=...)`, a generator of (store, rank, world_size), do the rendezvous
+    for URLs of this scheme. Mirrors torch.distributed.register_rendezvous_handler."""
+    if scheme in _handlers:
+        raise RuntimeError(f"Rendezvous handler for {scheme}:// already registered")
+    _handlers[scheme] = handler
+
+
+def _env(url: str, timeout: timedelta = DEFAULT_TIMEOUT) -> Meeting:
+    query = dict(parse_qsl(urlsplit(url).query))
+    for name in ("rank", "world_size"):
+        query.setdefault(name, os.environ.get(name.upper(), ""))
+        if not query[name]:
+            raise _missing(name.upper())
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if not os.environ.get(name):
+            raise _missing(name)
+    rank, world_size = _seat(query)
+    port = _integer("MASTER_PORT", os.environ["MASTER_PORT"])
+    yield meet(os.environ["MASTER_ADDR"], port, rank, world_size, timeout), rank, world_size
+
+
+def _tcp(url: str, timeout: timedelta = DEFAULT_TIMEOUT) -> Meeting:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port is None:
+        raise ValueError(f"expected tcp://host:port, got {url!r}")
+    rank, world_size = _seat(dict(parse_qsl(parts.query)), url)
+    yield meet(parts.hostname, parts.port, rank, world_size, timeout), rank, world_size
+
+
+def _file(url: str, timeout: timedelta = DEFAULT_TIMEOUT) -> Meeting:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise ValueError(f"expected file:///path, with three slashes, got {url!r}")
+    rank, world_size = _seat(dict(parse_qsl(parts.query)), url)
+    store = FileStore(parts.path, world_size, timeout)
+    yield _meet_in(store, f"file {parts.path}", rank, world_size, timeout), rank, world_size
+
+
+register_rendezvous_handler("env", _env)
+register_rendezvous_handler("tcp", _tcp)
+register_rendezvous_handler("file", _file)
 
 
 def meet(host: str, port: int, rank: int, world_size: int, timeout: timedelta) -> Store:
     """The store at host:port, once all ranks have signed in there. Rank 0 hosts it unless the
     launcher does."""
+    if not 0 <= port < 1 << 16:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     hosts = rank == 0 and not _launcher_hosts(host, port)
     start = time.monotonic()
     try:
-        store = TCPStore(
-            host, port, is_master=hosts, timeout=timeout, wait_for_workers=False, multi_tenant=True
-        )
+        store = TCPStore(host, port, is_master=hosts, timeout=timeout, multi_tenant=True)
     except DistNetworkError as error:
         hint = " Is another process started as rank 0, or another job at this port?"
         raise DistNetworkError(f"rank {rank}: {error}{hint if hosts else ''}") from error
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    meeting = next(_meetings[host, port, rank])
-    namespace = PrefixStore(f"rendezvous {restarts}.{meeting}", store)
     left = timeout - timedelta(seconds=time.monotonic() - start)
+    return _meet_in(store, f"{host}:{port}", rank, world_size, left, hosts)
+
+
+def _meet_in(
+    store: Store, place: str, rank: int, world_size: int, timeout: timedelta, hosts: bool = False
+) -> Store:
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    meeting = next(_meetings[place, rank])
+    namespace = PrefixStore(f"rendezvous {restarts}.{meeting}", store)
     try:
-        sign_in(namespace, f"{host}:{port}", rank, world_size, left)
+        sign_in(namespace, place, rank, world_size, timeout)
     except DistStoreError:
         if hosts:
             let_others_hear(namespace)
@@ -125,7 +150,7 @@ def sign_in(
         first = store.get(f"{noun} {rank}").decode()
         raise refuse(
             f"{noun} {rank} at {place} is taken twice: by {first} and by {me}. Give each process "
-            f"its own {noun}, and end what is left of an earlier run."
+            f"its own {noun}, and remove what is left of an earlier run (a process, or the file)."
         )
     store.set(f"{noun} {rank}", me)
     size = int(store.compare_set("world size", "", str(world_size)))
@@ -137,20 +162,20 @@ def sign_in(
     if store.add("signed in", 1) == world_size:
         store.compare_set("go", "", "ok")
 
+    def absent() -> str:
+        ranks = [r for r in range(world_size) if not store.check([f"{noun} {r}"])]
+        return f"{noun}{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+
     limit = timeout.total_seconds()
-    start = time.monotonic()
-    while not store.wait_at_most(
-        ["go"], max(0.0, min(REPORT_EVERY, start + limit - time.monotonic()))
+    if not wait_until(
+        lambda seconds: store.wait_at_most(["go"], seconds),
+        limit,
+        lambda: f"{absent()} at {place}",
     ):
-        waited = time.monotonic() - start
-        absent = [r for r in range(world_size) if not store.check([f"{noun} {r}"])]
-        names = f"{noun}s {{{', '.join(map(str, absent))}}}"
-        if waited >= limit:
-            raise refuse(
-                f"{names} of {world_size} did not come to {place} within {limit:.0f} s: are they "
-                f"started, with this address, and did one of them fail before?"
-            )
-        logger.warning("waiting for %s at %s, %.0f s", names, place, waited)
+        raise refuse(
+            f"{absent()} of {world_size} did not come to {place} within {limit:.0f} s: are they "
+            f"started, with this address, and did one of them fail before?"
+        )
     news = store.get("go").decode()
     if news != "ok":
         raise refuse(news)
@@ -170,17 +195,31 @@ def _launcher_hosts(host: str, port: int) -> bool:
     return (host, str(port)) == (os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"))
 
 
-def _environment(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
+def _missing(name: str) -> ValueError:
+    return ValueError(
+        f"Error initializing minitorch.distributed using env:// rendezvous: environment "
+        f"variable {name} expected, but not set (minitorchrun sets it for its workers)"
+    )
+
+
+def _seat(query: dict[str, str], url: str = "") -> tuple[int, int]:
+    """The rank and the world size that a URL's query gives, checked."""
+    for name in ("rank", "world_size"):
+        if name not in query:
+            place = url.partition("?")[0]
+            raise ValueError(f"{name} missing: pass {name}=... or write {place}?{name}=...")
+    rank, world_size = _integer("rank", query["rank"]), _integer("world_size", query["world_size"])
+    if world_size < 1:
+        raise ValueError(f"world_size must be at least 1, not {world_size}")
+    if not 0 <= rank < world_size:
         raise ValueError(
-            f"Error initializing minitorch.distributed using env:// rendezvous: environment "
-            f"variable {name} expected, but not set (minitorchrun sets it for its workers)"
+            f"rank {rank} is not one of the {world_size} ranks 0 to {world_size - 1}: "
+            f"RANK counts from 0 and must be below WORLD_SIZE"
         )
-    return value
+    return rank, world_size
 
 
-def _integer(name: str, text: str | int) -> int:
+def _integer(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:

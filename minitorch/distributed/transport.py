@@ -1,10 +1,11 @@
 """The transport: ZeroMQ connections to every other rank, and news of who is gone.
 
-Ranks on one host talk over ipc, others over tcp. Each rank listens with one socket for each peer,
-and calls each peer with another: `inbound` and `outbound`. They are PAIR sockets, which accept one
-peer and turn others away, because a rank that vanishes must not be replaced by a stranger. Two of
-them for each peer, because only the listening side of a broken connection still hands out what
-arrived before the break, and the last words of a rank that leaves must not be lost.
+Ranks on one host talk over ipc, and large payloads go through shared memory (shared_memory.py);
+others talk over tcp (addresses.py). Each rank listens with one socket for each peer, and calls each
+peer with another: `inbound` and `outbound`. They are PAIR sockets, which accept one peer and turn
+others away, because a rank that vanishes must not be replaced by a stranger. Two of them for each
+peer, because only the listening side of a broken connection still hands out what arrived before
+the break, and the last words of a rank that leaves must not be lost. How they come to stand is told in handshake.py, and who is let in in security.py.
 
 Invariants:
 - A transport belongs to one thread at a time; only `wake` may be called from any.
@@ -21,35 +22,35 @@ PyTorch: gloo/transport/tcp/ (pair.cc, device.cc).
 """
 
 import contextlib
-import json
-import os
-import secrets
 import socket
-import sys
-import time
-from collections.abc import Collection, Iterable
-from datetime import timedelta
-from pathlib import Path
+import struct
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import zmq
 
-from minitorch.distributed.errors import DistNetworkError, DistStoreError
-from minitorch.distributed.message import HEADER_BYTES, Fingerprint, Kind
+from minitorch.distributed import log
+from minitorch.distributed.algorithms.costs import LAPTOP
+from minitorch.distributed.handshake import Handshake, name_ranks
+from minitorch.distributed.message import HEADER_BYTES
 
-HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 3000
+__all__ = ["Transport", "name_ranks"]
+
 # How long closing waits for a peer to take the last messages.
 LINGER_MS = 2000
 # Below this, one frame with a copied payload is quicker than two frames.
 SINGLE_FRAME_BYTES = 1 << 13
+# In place of a large payload: in which slot of the sender's outbox it is, and how long.
+_BELL = struct.Struct("<iq")
 
 Received = tuple[memoryview, memoryview]  # header, payload
 
 
 class Transport:
     """Rank `rank`'s sockets to the other ranks of a job of `size` processes.
+
+    `hosts` has a number for each rank, the same for those that share a host.
 
     The constructor returns when every connection stands. The ranks find each other through `store`,
     where they leave their addresses. Raises DistNetworkError or DistStoreError,
@@ -61,17 +62,27 @@ class Transport:
         self.size = size
         self.peers = [peer for peer in range(size) if peer != rank]
         self.lost: set[int] = set()  # the peers whose connection is broken
+        log.set_rank(rank)
         self._context = zmq.Context(io_threads=1)
-        self._inbound: dict[int, Any] = {}
-        self._outbound: dict[int, Any] = {}
+        self._context.linger = LINGER_MS
+        self._context.sndhwm = self._context.rcvhwm = 0
         self._bell, self._bell_push = socket.socketpair()
         self._bell.setblocking(False)
         self._bell_push.setblocking(False)
+        handshake = Handshake(self._context, rank, size, store, timeout)
+        self.hosts = handshake.hosts
+        self._inbound = handshake.inbound
+        self._outbound = handshake.outbound
+        self._lookout = handshake.lookout
+        self._outbox = handshake.outbox
+        self._readers = handshake.readers
+        self._inboxes = handshake.inboxes
         try:
-            self._connect(store, time.monotonic() + timeout)
+            handshake.run()
         except BaseException:
             self.close(0)
             raise
+        self.costs = LAPTOP  # until they are measured (calibration.py)
         self._peer_of = {connection: peer for peer, connection in self._inbound.items()}
         self._polls = {peer: (s, zmq.POLLIN) for peer, s in self._inbound.items()}
         self._bell_poll = (self._bell.fileno(), zmq.POLLIN)
@@ -85,8 +96,13 @@ class Transport:
             elif payload.nbytes < SINGLE_FRAME_BYTES:
                 connection.send(header + payload.tobytes(), zmq.NOBLOCK)
             else:
+                content: Any = payload.view(np.uint8)
+                if self._outbox is not None and peer in self._readers:
+                    slot = self._outbox.put(content)
+                    if slot is not None:
+                        content = _BELL.pack(slot, payload.nbytes)
                 connection.send(header, zmq.NOBLOCK | zmq.SNDMORE)
-                connection.send(payload.view(np.uint8), zmq.NOBLOCK)
+                connection.send(content, zmq.NOBLOCK)
         except zmq.Again:
             return
 
@@ -99,7 +115,10 @@ class Transport:
             return None
         data = frame.buffer
         if frame.more:
-            return data, connection.recv(copy=False).buffer
+            content = connection.recv(copy=False).buffer
+            if len(content) == _BELL.size:
+                content = self._inboxes[peer].look(*_BELL.unpack(content))
+            return data, content
         return data[:HEADER_BYTES], data[HEADER_BYTES:]
 
     def wait(self, peers: Collection[int], seconds: float) -> list[int]:
@@ -129,6 +148,7 @@ class Transport:
         As the queues are unlimited, a socket can always be written to, unless its peer is gone.
         (We never do write to the inbound ones.) What such a peer had sent can still be received.
         """
+        self._lookout.look()
         for peer, connection in self._inbound.items():
             if not connection.get(zmq.EVENTS) & zmq.POLLOUT:
                 self.lost.add(peer)
@@ -136,105 +156,10 @@ class Transport:
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close all sockets, once what was sent has left, or after `linger_ms`."""
+        if self._outbox is not None:
+            self._outbox.close()
+        for peer in self._outbound.keys() & self.check_connections():
+            self._outbound[peer].close(0)  # nobody takes what was sent there
         self._context.destroy(linger_ms)
         self._bell.close()
         self._bell_push.close()
-
-    def _connect(self, store, deadline: float) -> None:
-        """Meet the other ranks: exchange addresses, open the sockets, shake hands."""
-        me = {
-            "host": _host_identity(),
-            "address": _own_address(store),
-            "token": secrets.token_hex(16),
-        }
-        store.set(f"rank/{self.rank}", json.dumps(me))
-        records = self._collect(store, "rank", self.peers, deadline)
-        records[self.rank] = me
-        endpoints = {}
-        for peer in self.peers:
-            same_host = records[peer]["host"] == me["host"]
-            self._inbound[peer] = self._open()
-            self._inbound[peer].bind(_endpoint(same_host, me["address"]))
-            endpoints[peer] = self._inbound[peer].get_string(zmq.LAST_ENDPOINT)
-        store.set(f"endpoints/{self.rank}", json.dumps(endpoints))
-        for peer, theirs in self._collect(store, "endpoints", self.peers, deadline).items():
-            self._outbound[peer] = self._open()
-            self._outbound[peer].connect(theirs[str(self.rank)])
-        self._shake_hands(records[0]["token"].encode(), deadline)
-
-    def _shake_hands(self, token: bytes, deadline: float) -> None:
-        """Say hello to every peer and hear it from every peer."""
-        for connection in self._outbound.values():
-            connection.send(Fingerprint("barrier", number=self.rank).pack(Kind.HELLO) + token)
-        silent = {connection: peer for peer, connection in self._inbound.items()}
-        while silent:
-            for connection, _ in zmq.zmq_poll([(s, zmq.POLLIN) for s in silent], 100):
-                peer = silent.pop(connection)
-                hello = Fingerprint("barrier", number=peer).pack(Kind.HELLO) + token
-                if connection.recv() != hello:
-                    raise DistNetworkError(
-                        f"something that is not rank {peer} of this job has connected to "
-                        f"rank {self.rank} in its place"
-                    )
-            if silent and time.monotonic() > deadline:
-                raise DistNetworkError(
-                    f"rank {self.rank} could not connect to {name_ranks(silent.values())}: "
-                    "no answer. Can the hosts reach each other?"
-                )
-
-    def _open(self) -> Any:
-        connection = self._context.socket(zmq.PAIR)
-        connection.linger = LINGER_MS
-        connection.sndhwm = connection.rcvhwm = 0
-        connection.ipv6 = True
-        connection.reconnect_ivl = -1
-        connection.heartbeat_ivl = HEARTBEAT_MS
-        connection.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-        return connection
-
-    def _collect(self, store, kind: str, peers: Iterable[int], deadline: float) -> dict[int, dict]:
-        """What each of `peers` has left in the store, waiting until all have."""
-        keys = [f"{kind}/{peer}" for peer in peers]
-        seconds = deadline - time.monotonic()
-        try:
-            store.wait(keys, timedelta(seconds=max(0.0, seconds)))
-        except Exception as error:
-            missing = [peer for peer in peers if not store.check([f"{kind}/{peer}"])]
-            if not missing:
-                raise
-            raise DistStoreError(
-                f"rank {self.rank} waited {seconds:.0f} s in init_process_group, but "
-                f"{name_ranks(missing)} of {self.size} did not come"
-            ) from error
-        return {peer: json.loads(store.get(key)) for peer, key in zip(peers, keys, strict=True)}
-
-
-def name_ranks(ranks: Iterable[int]) -> str:
-    """`rank 3`, or `ranks 1, 3`."""
-    names = [str(rank) for rank in sorted(ranks)]
-    return ("rank " if len(names) == 1 else "ranks ") + ", ".join(names)
-
-
-def _own_address(store) -> str:
-    """The address by which this host reached the store, so that others can reach it."""
-    return getattr(store, "local_address", "127.0.0.1")
-
-
-def _host_identity() -> str:
-    """A name that two processes share exactly if they can reach each other over ipc."""
-    if sys.platform != "linux":
-        return socket.gethostname()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink('/proc/self/ns/net')}"
-
-
-def _endpoint(same_host: bool, address: str) -> str:
-    """Where to listen for a peer; a tcp port is left to the system to choose.
-
-    The ipc name is an abstract one (Linux): it is no file, so nothing is left behind by a crash.
-    """
-    if same_host and os.environ.get("MINITORCH_TRANSPORT", "ipc") == "ipc":
-        if sys.platform == "linux":
-            return f"ipc://@minitorch-{secrets.token_hex(16)}"
-        address = "127.0.0.1"
-    return f"tcp://[{address}]:*" if ":" in address else f"tcp://{address}:*"

@@ -11,6 +11,7 @@ PyTorch: the watchdog of ProcessGroupNCCL.cpp, and ProcessGroupWrapper.cpp.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,8 +22,8 @@ from minitorch.distributed.message import Fingerprint, Kind, unpack
 from minitorch.distributed.operation import Operation
 from minitorch.distributed.transport import Transport, name_ranks
 
-# After this long in one collective a rank tells the others that it is there, so that a time-out
-# can tell the late from the waiting.
+# After this long in one operation a rank tells the others where it is, and for whom it waits, so
+# that a time-out can tell the late from the waiting.
 NOTICE_SECONDS = 1.0
 
 
@@ -34,6 +35,8 @@ class Watch:
         self.failure: tuple[type[DistError], str] | None = None
         self._transport = transport
         self._reached: dict[tuple[int, int], int] = {}  # (peer, group) -> collective it waits in
+        # peer -> the calls that it has been in for a while, and the rank for which each waits
+        self._stuck: defaultdict[int, dict[tuple[int, int], tuple[str, int]]] = defaultdict(dict)
         self._left: dict[int, dict[int, int]] = {}  # peer -> group -> its last collective
 
     def error_for(self, operation: Operation) -> DistError:
@@ -47,19 +50,26 @@ class Watch:
         if self.failure is None:
             self.failure = error, cause
             if tell:
-                self._tell_all(Kind.ABORT, [error.__name__, cause])
+                self._tell_all(Fingerprint("barrier").pack(Kind.ABORT), [error.__name__, cause])
 
     def say_goodbye(self, last: dict[int, int]) -> None:
         """Tell all ranks that this one leaves, after collective number `last[group]`."""
-        self._tell_all(Kind.GOODBYE, list(last.items()))
+        self._tell_all(Fingerprint("barrier").pack(Kind.GOODBYE), list(last.items()))
 
     def hear(self, peer: int, header, payload, active: Iterable[Operation]) -> None:
         """Take note of what a peer says about itself."""
         kind, call = unpack(header)
         if kind is Kind.WAITING:
+            lane = call.group, call.number
+            if not payload.nbytes:  # it goes on
+                self._stuck[peer].pop(lane, None)
+                return
+            self._stuck[peer][lane] = tuple(json.loads(bytes(payload)))
+            if call.number < 0:  # the number of a recv says nothing about ours
+                return
             self._reached[peer, call.group] = call.number
             for operation in active:
-                if operation.lane == (call.group, call.number) and operation.call != call:
+                if operation.lane == lane and operation.call != call:
                     self.mismatch(operation, peer, header)
         elif kind is Kind.GOODBYE:
             self._left[peer] = dict(json.loads(bytes(payload)))
@@ -93,7 +103,7 @@ class Watch:
 
     def mismatch(self, operation: Operation, peer: int, header) -> None:
         """A message shows that a peer is in another call than `operation`."""
-        theirs, mine = unpack(header)[1], str(operation.call)
+        theirs, mine = unpack(header)[1], str(unpack(operation.expected(peer))[1])
         if operation.is_collective:
             what = f"collective #{operation.call.number}"
             advice = "All ranks must call the same, in the same order, on equal sizes and types."
@@ -106,32 +116,55 @@ class Watch:
             f"rank {peer} called {theirs}. {advice}",
         )
 
+    def go_on(self, operation: Operation) -> None:
+        """An operation is done; the others need to know if they have heard of it."""
+        if operation.announced:
+            self._tell_all(operation.call.pack(Kind.WAITING))
+
     def _announce(self, operation: Operation) -> None:
-        if operation.is_collective and not operation.announced:
+        if not operation.announced:
             operation.announced = True
-            for peer in operation.members:
-                if peer != self.rank:
-                    self._transport.send(peer, operation.call.pack(Kind.WAITING))
+            where = [operation.label, operation.awaited]
+            self._tell_all(operation.call.pack(Kind.WAITING), where)
 
     def _time_out(self, operation: Operation) -> None:
+        group, number = operation.lane
         if operation.is_collective:
-            group, number = operation.lane
             others = [peer for peer in operation.members if peer != self.rank]
-            late = [peer for peer in others if self._reached.get((peer, group), 0) < number]
-            why = f"{name_ranks(late)} did not call it" if late else "all ranks are in it"
-        elif operation.awaited == ANY:
-            why = "no rank has sent"
+            missing = [peer for peer in others if self._reached.get((peer, group), 0) < number]
+            failing = "did not call it"
         else:
-            why = f"rank {operation.awaited} has not sent"
+            missing = [] if operation.awaited == ANY else [operation.awaited]
+            failing = "has not sent"
+        absent = [peer for peer in missing if not self._stuck[peer]]
+        reasons = [f"{name_ranks(absent)} {failing}"] if absent else []
+        reasons += [
+            f"rank {peer} {self._whereabouts(peer)}" for peer in missing if self._stuck[peer]
+        ]
+        if not reasons:
+            reasons = ["all ranks are in it" if operation.is_collective else "no rank has sent"]
+        seconds = round(operation.timeout, 2)
         self.fail(
             DistBackendError,
-            f"rank {self.rank} timed out after {operation.timeout:g} s in {operation.label}: {why}",
+            f"rank {self.rank} timed out after {seconds:g} s in {operation.label}: "
+            + "; ".join(reasons),
         )
 
-    def _tell_all(self, kind: Kind, content: list) -> None:
-        payload = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    def _whereabouts(self, peer: int) -> str:
+        """Where a peer is stuck, and the one for whom it waits, and so on."""
+        steps, seen = [], {self.rank}
+        while self._stuck[peer] and peer not in seen:
+            seen.add(peer)
+            label, awaited = next(iter(self._stuck[peer].values()))
+            who = "any rank" if awaited == ANY else f"rank {awaited}"
+            steps.append(f"is in {label}, waiting for {who}")
+            peer = awaited
+        return ", which ".join(steps)
+
+    def _tell_all(self, header: bytes, content: list | None = None) -> None:
+        payload = None if content is None else np.frombuffer(json.dumps(content).encode(), np.uint8)
         for peer in self._transport.peers:
-            self._transport.send(peer, Fingerprint("barrier").pack(kind), payload)
+            self._transport.send(peer, header, payload)
 
 
 def _needs(operation: Operation, peer: int, last: dict[int, int]) -> bool:

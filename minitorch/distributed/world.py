@@ -6,22 +6,22 @@ even if the script forgets to, so that the other ranks hear a goodbye and not a 
 PyTorch: torch/distributed/distributed_c10d.py (init_process_group and its neighbours).
 """
 
-import atexit
 import os
 from datetime import timedelta
+from multiprocessing.util import Finalize
 from typing import Any
 
-from minitorch.distributed.process_group import ProcessGroup, ZmqProcessGroup
+from minitorch.distributed.backend import ProcessGroup
+from minitorch.distributed.registry import maker_of
 from minitorch.distributed.rendezvous import rendezvous, sign_in
 from minitorch.distributed.store import PrefixStore, Store
 
 # PyTorch waits for 30 minutes, which is long to look at a hanging job.
 default_pg_timeout = timedelta(minutes=5)
 
-_BACKENDS = {"zmq": ZmqProcessGroup, "gloo": ZmqProcessGroup}
-
 _world: ProcessGroup | None = None
-_backend_names: dict[ProcessGroup, str] = {}
+_groups: dict[ProcessGroup, None] = {}  # those that this process is in, the default one first
+_made = 0  # groups that all ranks have made: the same number on each, in the groups or not
 _generation = 0  # how often this process has joined, so that a store can be used again
 
 
@@ -52,6 +52,11 @@ def is_initialized() -> bool:
     return _world is not None
 
 
+def is_torchelastic_launched() -> bool:
+    """Whether the launcher (or torchrun) started this process. Mirrors torch's function."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def init_process_group(
     backend: str | None = None,
     init_method: str | None = None,
@@ -62,12 +67,15 @@ def init_process_group(
     group_name: str = "",
     pg_options: Any = None,
     device_id: Any = None,
+    _ranks: Any = None,
 ) -> None:
     """Join the default process group; returns when all ranks have. Mirrors torch's function.
 
     Args:
-        backend: None, "zmq" or "gloo" (an alias, for PyTorch's scripts).
-        init_method: where the ranks meet: `env://` (the default) or `tcp://host:port`.
+        backend: None or "zmq" (ours), "gloo" (ours as well, for PyTorch's scripts), "mpi", "nccl",
+            or one given to `Backend.register_backend`.
+        init_method: where the ranks meet: `env://` (the default), `tcp://host:port` or
+            `file:///path`.
         timeout: after which joining, and later each collective, fails; 5 minutes by default.
         world_size, rank: needed with `store`, and with tcp:// unless they are in the URL.
         store: a store that all ranks share, in place of `init_method`.
@@ -75,19 +83,19 @@ def init_process_group(
     Raises ValueError for a second call or missing arguments, DistStoreError or DistNetworkError,
     naming the missing ranks, if they do not come together in time.
     """
-    global _world, _generation
+    global _world, _generation, _made
     if _world is not None:
         raise ValueError("trying to initialize the default process group twice!")
     if timeout is None:
         timeout = default_pg_timeout
-    if not isinstance(timeout, timedelta):
-        raise TypeError(
-            f"Expected timeout argument to be of type datetime.timedelta, got {timeout}"
-        )
-    make = _backend(backend or "zmq")
+    check_timeout(timeout)
+    make = maker_of(backend or "zmq")
+    if (backend or "").lower() == "mpi":  # which has counted the ranks already
+        init_method, store = "mpi://", None
 
     if store is None:
-        store, rank, world_size = rendezvous(init_method or "env://", rank, world_size, timeout)
+        url = init_method or "env://"
+        store, rank, world_size = next(rendezvous(url, rank, world_size, timeout=timeout))
     else:
         if init_method is not None:
             raise ValueError("Cannot specify both init_method and store.")
@@ -99,43 +107,22 @@ def init_process_group(
         sign_in(store, str(store), rank, world_size, timeout)
     _generation += 1
 
-    _world = make.connect(store, rank, world_size, group_name, timeout.total_seconds())
-    _backend_names[_world] = backend or "zmq"
+    _world = make(store, rank, world_size, timeout)
+    # Unlike `atexit`, this is also called at the end of a process that multiprocessing has forked.
+    Finalize(None, _leave_at_exit, exitpriority=0)
+    _made = 0
+    add_group(_world, group_name or "0", "default_pg", backend or "zmq")
 
 
-def _backend(name: str):
-    # PyTorch also takes one backend for each device: "cpu:gloo,cuda:nccl".
-    devices = dict(part.split(":") for part in name.split(",")) if ":" in name else {"cpu": name}
-    chosen = devices.get("cpu", "").lower()
-    if chosen not in _BACKENDS:
-        raise ValueError(f"no backend {name!r}; there are: {', '.join(_BACKENDS)}")
-    return _BACKENDS[chosen]
-
-
-def new_group(
-    ranks: list[int] | None = None,
-    timeout: timedelta | None = None,
-    backend: str | None = None,
-    pg_options: Any = None,
-    **kwargs: Any,
-) -> ProcessGroup | int:
-    """Make a group of some ranks (all by default). Mirrors `torch.distributed.new_group`.
-
-    Every rank of the default group must call it, in the same order, members or not. Returns
-    GroupMember.NON_GROUP_MEMBER on those that are no members.
-    """
-    world = default_group()
-    ranks = sorted(world.ranks if ranks is None else ranks)
-    if len(set(ranks)) < len(ranks):
-        raise ValueError(f"ranks list must not contain duplicate entries, got {ranks}")
-    if not ranks or ranks[0] < 0 or ranks[-1] >= world.size:
-        raise ValueError(f"ranks must be between 0 and {world.size - 1}, got {ranks}")
-    seconds = world.timeout if timeout is None else timeout.total_seconds()
-    made = world.new_group(ranks, "", seconds)
-    if made is None:
-        return GroupMember.NON_GROUP_MEMBER
-    _backend_names[made] = backend or _backend_names[world]
-    return made
+def add_group(
+    made: ProcessGroup | None, name: str, description: str, backend: str, by_all: bool = True
+) -> None:
+    """Take note of a new group; None stands for one that this process is not in."""
+    global _made
+    _made += by_all
+    if made is not None:
+        made.group_name, made.group_desc, made.backend_name = name, description, backend
+        _groups[made] = None
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
@@ -148,10 +135,10 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     chosen = member_group(group)
     if chosen is None:
         return
-    _backend_names.pop(chosen, None)
+    del _groups[chosen]
     if chosen is _world:
         _world = None
-        _backend_names.clear()
+        _groups.clear()
     chosen.destroy()
 
 
@@ -166,27 +153,40 @@ def default_group() -> ProcessGroup:
 
 
 def member_group(group: ProcessGroup | int | None) -> ProcessGroup | None:
-    """The group that a `group` argument means; None if this rank is no member of it."""
+    """The group that a `group` argument means; None if this rank is no member of it.
+
+    Raises ValueError for a group that has been destroyed, TypeError for what is no group.
+    """
     if group is None:
         return default_group()
-    if group == GroupMember.NON_GROUP_MEMBER:
+    if isinstance(group, int) and group == GroupMember.NON_GROUP_MEMBER:
         return None
     if not isinstance(group, ProcessGroup):
         raise TypeError(f"expected a ProcessGroup as group, got {type(group).__name__}")
     default_group()
+    if group not in _groups:
+        raise ValueError("Invalid process group specified: it has been destroyed")
     return group
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raise TypeError for a time-out that is no timedelta."""
+    if not isinstance(timeout, timedelta):
+        raise TypeError(
+            f"Expected timeout argument to be of type datetime.timedelta, got {timeout}"
+        )
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
     """This process's rank in a group, -1 if it is no member. Mirrors torch's function."""
     chosen = member_group(group)
-    return -1 if chosen is None else chosen.rank
+    return -1 if chosen is None else chosen.rank()
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
     """The number of ranks in a group, -1 if this is no member. Mirrors torch's function."""
     chosen = member_group(group)
-    return -1 if chosen is None else chosen.size
+    return -1 if chosen is None else chosen.size()
 
 
 def get_backend(group: ProcessGroup | None = None) -> str:
@@ -194,10 +194,22 @@ def get_backend(group: ProcessGroup | None = None) -> str:
     chosen = member_group(group)
     if chosen is None:
         raise ValueError("Invalid process group specified: this rank is not a member")
-    return _backend_names.get(chosen, "zmq")
+    return chosen.backend_name
 
 
-def get_process_group_ranks(group: ProcessGroup | None = None) -> list[int]:
+def get_backend_config(group: ProcessGroup | None = None) -> str:
+    """The backend for each device, such as "cpu:zmq". Mirrors torch's function."""
+    name = get_backend(group)
+    return name if ":" in name else f"cpu:{name}"
+
+
+def get_pg_count() -> int:
+    """The number of groups that all ranks have made, the default one included. Mirrors torch's
+    function."""
+    return _made if _world is not None else 0
+
+
+def get_process_group_ranks(group: ProcessGroup | None) -> list[int]:
     """The global ranks of a group's members. Mirrors torch's function."""
     chosen = member_group(group)
     return [] if chosen is None else list(chosen.ranks)
@@ -240,9 +252,8 @@ def _forget_after_fork() -> None:
     """A forked child has no group: the connections are its parent's, which it must not close."""
     global _world
     _world = None
-    _backend_names.clear()
+    _groups.clear()
 
 
-atexit.register(_leave_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)

@@ -48,7 +48,7 @@ def rot90(input, k=1, dims=(0, 1)):
 def tile(input, *dims):
     """`repeat`, where leading dimensions of `dims` may be missing. Mirrors torch.tile."""
     dims = sizes(dims)
-    return repeat(input, *[1] * (input.ndim - len(dims)), *dims)
+    return repeat(input, [*[1] * (input.ndim - len(dims)), *dims])
 
 
 @composite(numpy=np.repeat)

@@ -1,7 +1,6 @@
-"""The process group on real processes, beside PyTorch's over Gloo.
+"""The process group on real processes: what PyTorch's over Gloo does not do, or does not show.
 
-Each scenario is one function that runs under either package: `collect` gets `dist`, a function that
-makes its tensors, and returns what every rank ended up with.
+What both do is compared in test_collectives.py.
 """
 
 import time
@@ -13,123 +12,9 @@ import pytest
 
 from .harness import run_ranks
 
-SIZES = [1, 1000, 600_000]  # the last goes round the ring
-FLOATS = ["float32", "float64", "float16"]
-INTEGERS = ["int64", "int32", "uint8", "int8"]
-
 
 def values(rank, size, dtype, seed=0):
-    random = np.random.default_rng([seed, rank, size])
-    if dtype == "bool":
-        return random.integers(0, 2, size).astype(bool)
-    if dtype in FLOATS:
-        return random.standard_normal(size).astype(dtype)
-    return random.integers(0, 7, size).astype(dtype)
-
-
-def reductions(gloo_can_do):
-    """Which (op, dtype, size) are compared; Gloo knows no AVG of float16, for instance."""
-    for size in SIZES:
-        for op in ("SUM", "AVG", "PRODUCT", "MIN", "MAX"):
-            for dtype in FLOATS[:2] if size < 1e5 else FLOATS[:1]:
-                yield op, dtype, size
-        for op in ("SUM", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR"):
-            for dtype in INTEGERS[:2] if size < 1e5 else INTEGERS[:1]:
-                yield op, dtype, size
-    yield "SUM", "float16", 1000
-    if not gloo_can_do:
-        yield "AVG", "float16", 1000
-        for op in ("SUM", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR"):
-            yield op, "bool", 100
-
-
-def collect(rank, world_size, dist, tensor_of, gloo):
-    """Every collective on many inputs; {what: array on this rank}."""
-    results = {}
-    for op, dtype, size in reductions(gloo):
-        for name, call in (
-            ("all_reduce", lambda t, op: dist.all_reduce(t, op=op)),
-            ("reduce", lambda t, op: dist.reduce(t, world_size - 1, op=op)),
-        ):
-            tensor = tensor_of(values(rank, size, dtype))
-            call(tensor, getattr(dist.ReduceOp, op))
-            if name == "all_reduce" or rank == world_size - 1:
-                results[name, op, dtype, size] = np.asarray(tensor).copy()
-            else:  # Gloo leaves partial sums there
-                ours_unchanged = np.array_equal(tensor, values(rank, size, dtype))
-                assert gloo or ours_unchanged, f"reduce({op}) changed rank {rank}'s tensor"
-    for size in SIZES:
-        for root in range(world_size):
-            tensor = tensor_of(values(rank, size, "float32"))
-            dist.broadcast(tensor, root)
-            results["broadcast", root, size] = np.asarray(tensor).copy()
-        tensor = tensor_of(values(rank, size, "float32"))
-        gathered = [tensor_of(np.zeros(size, np.float32)) for _ in range(world_size)]
-        dist.all_gather(gathered, tensor)
-        results["all_gather", size] = np.stack([np.asarray(t) for t in gathered])
-        flat = tensor_of(np.zeros(size * world_size, np.float32))
-        dist.all_gather_into_tensor(flat, tensor)
-        results["all_gather_into_tensor", size] = np.asarray(flat).copy()
-    dist.barrier()
-    return results
-
-
-def collect_ours(rank, world_size):
-    import minitorch.distributed as dist
-
-    return collect(rank, world_size, dist, lambda array: array, gloo=False)
-
-
-def collect_gloo(rank, world_size, path):
-    import torch
-    import torch.distributed as dist
-
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{path}", rank=rank, world_size=world_size)
-    results = collect(rank, world_size, dist, torch.from_numpy, gloo=True)
-    dist.destroy_process_group()
-    return results
-
-
-@pytest.fixture(scope="module", params=[2, 3])
-def collected(request):
-    return run_ranks(collect_ours, request.param)
-
-
-def test_results_equal_gloo(collected, tmp_path):
-    ours, world_size = collected, len(collected)
-    theirs = run_ranks(collect_gloo, world_size, str(tmp_path / "store"), process_group=False)
-    for rank in range(world_size):
-        assert theirs[rank].keys() <= ours[rank].keys()
-        for what, expected in theirs[rank].items():
-            tolerance = 2e-3 if "float16" in what else 1e-5
-            np.testing.assert_allclose(
-                ours[rank][what], expected, rtol=tolerance, atol=tolerance, err_msg=str(what)
-            )
-            assert ours[rank][what].dtype == expected.dtype, what
-    for what in ours[0]:
-        if what[0] == "all_reduce":
-            assert len({results[what].tobytes() for results in ours}) == 1, what
-
-
-def test_booleans_and_small_floats(collected):
-    """What Gloo cannot do, against NumPy."""
-    world_size = len(collected)
-    bits = np.array([values(rank, 100, "bool") for rank in range(world_size)])
-    for op, expected in {
-        "SUM": bits.any(0),
-        "PRODUCT": bits.all(0),
-        "MIN": bits.all(0),
-        "MAX": bits.any(0),
-        "BAND": bits.all(0),
-        "BOR": bits.any(0),
-        "BXOR": bits.sum(0) % 2 == 1,
-    }.items():
-        np.testing.assert_array_equal(collected[0]["all_reduce", op, "bool", 100], expected, op)
-    halves = [values(rank, 1000, "float16").astype(np.float64) for rank in range(world_size)]
-    average = collected[0]["all_reduce", "AVG", "float16", 1000]
-    np.testing.assert_allclose(average, np.mean(halves, axis=0), rtol=2e-3, atol=2e-3)
+    return np.random.default_rng([seed, rank, size]).standard_normal(size).astype(dtype)
 
 
 def same_bits(rank, world_size):
@@ -181,13 +66,65 @@ def memory_layouts(rank, world_size):
     dist.all_reduce(base[::2, ::2])
     assert base[1].tolist() == [5] * 8 and base[0].tolist() == [10, 5] * 4
 
+    # Blocks of every layout, and inputs that stay as they are.
+    for name, array in layouts.items():
+        counting = np.arange(array.size).reshape(array.shape)
+        array[...] = counting * (rank + 1)
+        others = [np.zeros_like(array) for _ in range(2)]
+        others[1] = np.zeros((*array.shape, 2), array.dtype)[..., 0]  # strided
+        dist.all_to_all(others, [array, array])
+        np.testing.assert_array_equal(np.array(others), [counting, counting * 2], name)
+        total = others[1]
+        dist.reduce_scatter(total, [array, array])
+        np.testing.assert_array_equal(total, counting * 3, name)
+        np.testing.assert_array_equal(array, counting * (rank + 1), name)
+        gathered = others if rank == 1 else None
+        dist.gather(array, gathered, dst=1)
+        if rank == 1:
+            np.testing.assert_array_equal(np.array(others), [counting, counting * 2], name)
+        dist.scatter(array, gathered, src=1)
+        np.testing.assert_array_equal(array, counting * (rank + 1), name)
+
     output = np.zeros((4, 2)).T  # (2 ranks, 4 elements), not contiguous
     dist.all_gather_into_tensor(output, np.arange(4.0) + rank)
     np.testing.assert_array_equal(output, [[0, 1, 2, 3], [1, 2, 3, 4]])
+    # In place: the input is a part of the output, and the other way round.
+    output = np.zeros(6)
+    output[rank * 3 : rank * 3 + 3] = rank + 1
+    dist.all_gather_into_tensor(output, output[rank * 3 : rank * 3 + 3])
+    assert output.tolist() == [1, 1, 1, 2, 2, 2]
+    dist.reduce_scatter_tensor(output[rank * 3 : rank * 3 + 3], output)
+    assert output[rank * 3 :][:3].tolist() == [2 * (rank + 1)] * 3
 
 
 def test_memory_layouts():
     run_ranks(memory_layouts, 2)
+
+
+def uneven(rank, world_size):
+    """Blocks of different sizes; Gloo does this for all_to_all_single alone."""
+    import minitorch.distributed as dist
+
+    for scale in (1, 100_000):
+        sizes = [(3 * i) % 5 * scale for i in range(world_size)]  # 0, 3, 1, ...
+        array = np.full(sizes[rank], rank + 1.0)
+        gathered = [np.zeros(size) for size in sizes]
+        dist.all_gather(gathered, array)
+        for source, block in enumerate(gathered):
+            assert (block == source + 1).all()
+        inputs = [np.full(size, rank + i + 1.0) for i, size in enumerate(sizes)]
+        dist.reduce_scatter(array, inputs)
+        assert (array == sum(r + rank + 1 for r in range(world_size))).all()
+        sent = [np.full((rank + 2 * i) * scale, float(rank)) for i in range(world_size)]
+        received = [np.zeros((i + 2 * rank) * scale) for i in range(world_size)]
+        dist.all_to_all(received, sent)
+        for source, block in enumerate(received):
+            assert (block == source).all()
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_uneven_blocks(world_size):
+    run_ranks(uneven, world_size)
 
 
 def asynchronous(rank, world_size):
@@ -276,6 +213,18 @@ def groups(rank, world_size):
     dist.all_reduce(array)
     assert array == 9
     assert dist.get_rank() == rank and dist.get_world_size() == 3 and dist.get_backend() == "zmq"
+    for _ in range(2):  # made by its members alone
+        local = dist.new_group([0, 1], use_local_synchronization=True) if rank < 2 else None
+        half = dist.split_group(split_ranks=[[2], [1, 0]])
+        assert dist.get_process_group_ranks(half) == ([0, 1] if rank < 2 else [2])
+        for group in (local, half):
+            if rank < 2:
+                dist.all_reduce(array := np.array([rank + 1]), group=group)
+                assert array == 3
+    assert dist.new_group([0], use_local_synchronization=True) is None or rank == 0
+    quotient = dist.split_group(pair, [[1]]) if rank != 1 else None  # counted within `pair`
+    assert quotient is None if rank < 2 else dist.get_process_group_ranks(quotient) == [2]
+    dist.monitored_barrier(timeout=timedelta(seconds=20))
     assert dist.group.WORLD is dist.GroupMember.WORLD is not None
 
 
@@ -353,6 +302,15 @@ def test_one_rank(alone):
     gathered = [np.zeros(3)]
     alone.all_gather(gathered, array)
     alone.barrier()
+    alone.monitored_barrier()
+    for call in (alone.all_gather_single, alone.reduce_scatter_single, alone.all_to_all_single):
+        output = np.zeros(3)
+        call(output, array)
+        assert output.tolist() == array.tolist()
+    objects = [None]
+    alone.all_gather_object(objects, "x")
+    alone.broadcast_object_list(objects)
+    assert objects == ["x"]
     assert array.tolist() == gathered[0].tolist() == [0, 1, 2]
 
 
@@ -364,11 +322,15 @@ def test_wrong_arguments(alone):
         (TypeError, "`tensor_list` of type List", lambda: dist.all_gather(x, x)),
         (TypeError, "`op` of type ReduceOp", lambda: dist.all_reduce(x, "sum")),
         (RuntimeError, "expected length 1.*got 0", lambda: dist.all_gather([], x)),
-        (RuntimeError, "index 0 .expected 4 elements, got 3", lambda: dist.all_gather([x[:3]], x)),
-        (ValueError, "dtype at index 0", lambda: dist.all_gather([x.astype(int)], x)),
+        (RuntimeError, "index 0.*expected 4 elements, got 3", lambda: dist.all_gather([x[:3]], x)),
+        (
+            ValueError,
+            "different dtypes: found int64 and float32",
+            lambda: dist.all_gather([x.astype(int)], x),
+        ),
         (RuntimeError, "AVG", lambda: dist.all_reduce(x.astype(int), dist.ReduceOp.AVG)),
         (RuntimeError, "non-integral", lambda: dist.all_reduce(x, dist.ReduceOp.BAND)),
-        (RuntimeError, "order", lambda: dist.all_reduce(x + 1j, dist.ReduceOp.MAX)),
+        (ValueError, "order", lambda: dist.all_reduce(x + 1j, dist.ReduceOp.MAX)),
         (TypeError, "dtype", lambda: dist.all_reduce(x.astype("datetime64[s]"))),
         (ValueError, "Must specify", lambda: dist.broadcast(x)),
         (ValueError, "both", lambda: dist.broadcast(x, 0, group_src=0)),
@@ -377,6 +339,11 @@ def test_wrong_arguments(alone):
         (ValueError, "Invalid source rank", lambda: dist.recv(x, 0)),
         (ValueError, "duplicate", lambda: dist.new_group([0, 0])),
         (ValueError, "between 0 and 0", lambda: dist.new_group([1])),
+        (ValueError, "at least one rank", lambda: dist.new_group([])),
+        (RuntimeError, "first dimension", lambda: dist.all_to_all_single(x, x, [3], [4])),
+        (RuntimeError, "does not divide", lambda: dist.all_to_all_single(np.array(1), np.array(1))),
+        (IndexError, "one place for each of 1", lambda: dist.all_gather_object([], 1)),
+        (ValueError, "one object for each", lambda: dist.scatter_object_list([0], [1, 2])),
     ]:
         with pytest.raises(error, match=words):
             call()

@@ -236,7 +236,7 @@ def test_our_rendezvous_works_under_either_launcher(script, launcher):
         """
 import os
 from minitorch.distributed.rendezvous import rendezvous
-store, rank, world_size = rendezvous("env://")
+store, rank, world_size = next(rendezvous("env://"))
 store.add("sum", rank + 1)
 store.add("here", 1)
 while int(store.get("here")) < world_size:
@@ -590,7 +590,7 @@ def test_two_nodes_make_one_job(script):
         """
 import os
 from minitorch.distributed.rendezvous import rendezvous
-store, rank, world_size = rendezvous("env://")
+store, rank, world_size = next(rendezvous("env://"))
 names = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_RANK GROUP_WORLD_SIZE".split()
 print(*[os.environ[name] for name in names])
 """

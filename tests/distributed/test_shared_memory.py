@@ -1,11 +1,14 @@
 """Messages through shared memory: slots are used again, and nobody waits for one."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from .harness import run_ranks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
 
@@ -97,3 +100,63 @@ def test_another_process(boxes, end, free):
     )
     assert int(told.stdout) == bytes_of(40_000).sum()
     assert (outbox.put(bytes_of(40_000)) == slot) is free
+
+
+def crowd(rank, world_size):
+    """More large operations at once than there are slots; returns the slots."""
+    import minitorch.distributed as dist
+    from minitorch.distributed import shared_memory
+
+    used, put = [], shared_memory.Outbox.put
+
+    def watched(outbox, payload):
+        used.append(put(outbox, payload))
+        return used[-1]
+
+    shared_memory.Outbox.put = watched
+    arrays = [np.full(700_000 + i, rank + i, np.float32) for i in range(12)]
+    works = [dist.all_reduce(array, async_op=True) for array in arrays]
+    other, mine = np.empty(5_000_000), np.full(5_000_000, float(rank))
+    works.append(dist.isend(mine, (rank + 1) % world_size))
+    works.append(dist.irecv(other, (rank - 1) % world_size))
+    for work in works:
+        work.wait()
+    for i, array in enumerate(arrays):
+        assert (array == sum(range(world_size)) + i * world_size).all()
+    assert (other == (rank - 1) % world_size).all()
+    return used
+
+
+@pytest.mark.parametrize("transport", ["memory", "ipc", "tcp"])
+def test_more_messages_than_slots(transport, monkeypatch):
+    monkeypatch.setenv("MINITORCH_TRANSPORT", transport)
+    for used in run_ranks(crowd, 3):
+        if transport != "memory":
+            assert not used
+        else:
+            assert used.count(None) and len(used) - used.count(None) > 32, "both ways, and again"
+
+
+def without_a_view(rank, world_size, port):
+    """Rank 1 cannot map the others' memory, as in another container."""
+    import minitorch.distributed as dist
+    from minitorch.distributed import handshake
+
+    class NoInbox:
+        def __init__(self, address):
+            raise OSError("not here")
+
+    if rank == 1:
+        handshake.Inbox = NoInbox
+    dist.init_process_group("zmq", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
+    array = np.full(3_000_000, rank, np.float32)
+    dist.all_reduce(array)
+    dist.destroy_process_group()
+    return array.min(), array.max()
+
+
+def test_a_rank_that_cannot_map_the_memory():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    results = run_ranks(without_a_view, 3, port, process_group=False)
+    assert results == [(3, 3)] * 3

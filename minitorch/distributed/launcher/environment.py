@@ -6,7 +6,8 @@ PyTorch: torch/distributed/elastic/agent/server/local_elastic_agent.py
 """
 
 import os
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class Place:
     master_addr: str
     master_port: int
     run_id: str
+    # With it the workers of one node prove to each other who they are (security.py). The launchers
+    # of several could tell each other only in the clear, so those need MINITORCH_SECRET_FILE.
+    secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     @property
     def nproc(self) -> int:
@@ -55,6 +59,8 @@ def worker_environment(place: Place, local_rank: int, scratch: str) -> dict[str,
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT",
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": os.environ.get("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"),
     }
+    if len(place.nproc_of_node) == 1 and "MINITORCH_SECRET_FILE" not in os.environ:
+        own["MINITORCH_SECRET"] = place.secret
     if place.nproc > 1 and "OMP_NUM_THREADS" not in os.environ:
         # Each worker would otherwise start one thread per core, and they would fight for the cores.
         own["OMP_NUM_THREADS"] = "1"

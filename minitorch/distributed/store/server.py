@@ -1,129 +1,54 @@
 """The serving side of TCPStore: one thread, one table, any number of clients.
 
 Why it exists: a TCPStore's table lives in one process, and every other process asks it over a
-plain TCP connection. The wire protocol is that of PyTorch's TCPStore, so that a PyTorch worker
-can be a client of this server and a minitorch worker a client of PyTorch's (torchrun hosts one
-for the workers it starts).
+plain TCP connection. What is said there is in `conversation`; here are the sockets.
 
-The protocol: a request is one byte saying which query it is, then its fields. A string or value
-is a 64-bit length and that many bytes, a list is a 64-bit count and its items, integers are in the
-machine's own byte order. Requests of one client are answered in order; `WAIT` is answered only when
-all its keys exist, and `CANCEL_WAIT` may overtake it. Nothing received is ever unpickled.
+Invariants: the thread never blocks on one client, and none can stop it or fill its memory: a
+request is limited, a stranger has to say hello soon, and who does not read its replies is not read
+from either. Whoever misbehaves is hung up on; the first time, a warning says so.
 
-The invariant: the thread never blocks on one client. Sockets are non-blocking; a request that has
-not arrived whole stays in the client's buffer, and a reply that cannot leave at once is queued.
-
-PyTorch: torch/csrc/distributed/c10d/{TCPStoreBackend,TCPStoreLibUvBackend}.cpp
+PyTorch: torch/csrc/distributed/c10d/TCPStoreLibUvBackend.cpp
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import logging
+import errno
 import os
 import selectors
 import socket
-import struct
 import threading
-from collections import defaultdict
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import time
 
 from minitorch.distributed.errors import DistNetworkError
+from minitorch.distributed.log import logger
+from minitorch.distributed.store.conversation import Board, Client
+from minitorch.distributed.store.hash import HashStore
+from minitorch.distributed.store.protocol import MAX_REQUEST
 
-if TYPE_CHECKING:
-    from minitorch.distributed.store.base import HashStore
-
-logger = logging.getLogger("minitorch.distributed")
-
-COUNT = struct.Struct("=Q")  # lengths and counts
-INTEGER = struct.Struct("=q")  # values of counters
-NONCE = struct.Struct("=I")
-MAGIC = 0x3C85F7CE  # the first thing a client says, so that strangers are told apart
-MAX_LENGTH = 1 << 32  # longer than any honest value: such a length means a broken client
+HELLO_WITHIN = 10.0  # seconds that a new connection has to show that it is a store's client
 
 _servers: dict[int, StoreServer] = {}  # those of this process, by port
 
-READY, NOT_READY = b"\0", b"\1"  # replies to CHECK
-STOP_WAITING, WAIT_CANCELED = b"\0", b"\1"  # replies to WAIT and CANCEL_WAIT
-
-
-class Query(enum.IntEnum):
-    VALIDATE = 0
-    SET = 1
-    COMPARE_SET = 2
-    GET = 3
-    ADD = 4
-    CHECK = 5
-    WAIT = 6
-    NUM_KEYS = 7
-    DELETE_KEY = 8
-    APPEND = 9
-    MULTI_GET = 10
-    MULTI_SET = 11
-    CANCEL_WAIT = 12
-    PING = 13
-
-
-def pack(data: str | bytes) -> bytes:
-    """A string or value as it travels: its length, then its bytes."""
-    data = data.encode() if isinstance(data, str) else data
-    return COUNT.pack(len(data)) + data
-
-
-class Incomplete(Exception):
-    """The rest of the request has not arrived yet."""
-
-
-class Client:
-    """One connection: what has arrived and is not yet understood, and what has not yet left."""
-
-    def __init__(self, connection: socket.socket):
-        self.socket = connection
-        self.received = bytearray()
-        self.position = 0  # up to here the request at the buffer's start has been read
-        self.unsent = bytearray()
-        self.validated = False
-        self.awaited: set[str] = set()  # keys of a pending WAIT that do not exist yet
-
-    def take(self, size: int) -> bytes:
-        end = self.position + size
-        if size > MAX_LENGTH:
-            raise ValueError(f"a field of {size} bytes")
-        if end > len(self.received):
-            raise Incomplete
-        data = bytes(self.received[self.position : end])
-        self.position = end
-        return data
-
-    def read_number(self, layout: struct.Struct) -> int:
-        return layout.unpack(self.take(layout.size))[0]
-
-    def read_value(self) -> bytes:
-        return self.take(self.read_number(COUNT))
-
-    def read_key(self) -> str:
-        return self.read_value().decode()
-
-    def read_keys(self) -> list[str]:
-        return [self.read_key() for _ in range(self.read_number(COUNT))]
-
 
 class StoreServer:
-    """Serves `table` at (host, port) from a daemon thread until `close`.
+    """Serves a table at (host, port) from a daemon thread until `close`.
 
     Port 0 takes a free one; `port` tells which. A loopback host listens on that address only, any
     other on all interfaces, since a host name need not name an address of this machine's own.
-    Raises DistNetworkError when the port is taken.
+    `listen_fd` is a socket that listens already. Raises DistNetworkError when the port is taken.
     """
 
-    def __init__(self, host: str, port: int, table: HashStore):
-        self.table = table
+    def __init__(self, host: str, port: int, listen_fd: int | None = None):
         self.users = 0  # TCPStores of this process that host it together
-        self._waiting: dict[str, list[Client]] = defaultdict(list)
+        self._board = Board(HashStore())
+        self._clients: dict[Client, socket.socket] = {}
+        self._strangers: dict[Client, float] = {}  # who has not said hello, and came when
+        self._complained = False
         try:
-            self._listener = _listen(host, port)
+            self._listener = (
+                _listen(host, port) if listen_fd is None else socket.socket(fileno=listen_fd)
+            )
         except OSError as error:
             raise DistNetworkError(
                 f"process {os.getpid()} wanted to host a store at {host}:{port}, but could not "
@@ -157,13 +82,14 @@ class StoreServer:
     def _serve(self) -> None:
         try:
             while True:
-                for ready, events in self._selector.select():
+                for ready, events in self._selector.select(1.0 if self._strangers else None):
                     if ready.fileobj is self._closed:
                         return
                     if ready.fileobj is self._listener:
                         self._accept()
-                    else:
+                    elif ready.data in self._clients:  # not dropped meanwhile
                         self._attend(ready.data, events)
+                self._drop_silent_strangers()
         finally:
             for registered in list(self._selector.get_map().values()):
                 registered.fileobj.close()  # type: ignore[union-attr]
@@ -171,145 +97,93 @@ class StoreServer:
             self._selector.close()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it may have hung up already
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._selector.register(connection, selectors.EVENT_READ, Client(connection))
+        except OSError as error:  # it may have hung up already
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # no file descriptor is left
+                if self._strangers:
+                    self._hang_up(next(iter(self._strangers)), "there are too many connections")
+                else:
+                    time.sleep(0.05)  # the listener stays ready: do not spin
+            return
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(self._board)
+        self._clients[client] = connection
+        self._strangers[client] = time.monotonic()
+        self._selector.register(connection, selectors.EVENT_READ, client)
+
+    def _drop_silent_strangers(self) -> None:
+        latest = time.monotonic() - HELLO_WITHIN
+        for client, came in list(self._strangers.items()):
+            if came < latest:
+                self._hang_up(client, "it connected but did not say hello")
 
     def _attend(self, client: Client, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            try:
+                data = self._clients[client].recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                return self._drop(client)
+            client.received += data
+        self._board.woken.add(client)
+        while self._board.woken:
+            self._go_on(self._board.woken.pop())
+
+    def _go_on(self, client: Client) -> None:
+        """Answer what is there to be answered, as far as the client reads the replies, and listen
+        for what there then is to listen for."""
+        if client not in self._clients:
+            return
         try:
-            if events & selectors.EVENT_WRITE:
+            while client.digest():
+                if not self._send(client):
+                    break  # we are called again when more can be sent
+            else:
                 self._send(client)
-            if events & selectors.EVENT_READ:
-                data = client.socket.recv(1 << 16)
-                if not data:
-                    return self._drop(client)
-                client.received += data
-                self._answer_all(client)
-        except BlockingIOError:
-            pass
         except OSError:
-            self._drop(client)
+            return self._drop(client)
         except ValueError as error:
             # The protocol has no error reply: hanging up is how a client learns of it.
-            logger.warning("the store at port %d hangs up on a client: %s", self.port, error)
-            self._drop(client)
+            return self._hang_up(client, str(error))
+        if client.introduced:
+            self._strangers.pop(client, None)
+        events = selectors.EVENT_WRITE if client.unsent else 0
+        if len(client.unsent) < MAX_REQUEST:
+            events |= selectors.EVENT_READ
+        if self._selector.get_key(self._clients[client]).events != events:
+            self._selector.modify(self._clients[client], events, client)
+
+    def _send(self, client: Client) -> bool:
+        """Send as much as can leave at once; whether that is all."""
+        with contextlib.suppress(BlockingIOError):
+            while client.unsent:
+                sent = self._clients[client].send(client.unsent)
+                del client.unsent[:sent]
+        return not client.unsent
+
+    def _hang_up(self, client: Client, reason: str) -> None:
+        """Drop a client that misbehaves. The log is no place for strangers to write to, so only
+        the first one is worth a warning."""
+        text = "the store at port %d hung up on a client: %s"
+        if self._complained:
+            logger.debug(text, self.port, reason)
+        else:
+            logger.warning(f"{text} (others will not be reported)", self.port, reason)
+        self._complained = True
+        self._drop(client)
 
     def _drop(self, client: Client) -> None:
-        if client.socket.fileno() != -1:
-            self._selector.unregister(client.socket)
-            client.socket.close()
-        for key in client.awaited:
-            self._waiting[key].remove(client)
-        client.awaited = set()
-
-    def _answer_all(self, client: Client) -> None:
-        with contextlib.suppress(Incomplete):
-            while client.received:
-                client.position = 0
-                reply = self._answer(client)
-                del client.received[: client.position]
-                if reply:
-                    self._send(client, reply)
-
-    def _answer(self, client: Client) -> bytes:
-        """Read one request whole, and only then act on it; returns the reply, often empty."""
-        query = client.take(1)[0]
-        if query == Query.VALIDATE:
-            client.validated = client.read_number(NONCE) == MAGIC
-        if not client.validated:
-            raise ValueError("it does not speak the store's protocol")
-        table = self.table
-        match query:
-            case Query.VALIDATE:
-                return b""
-            case Query.SET:
-                key, value = client.read_key(), client.read_value()
-                table.set(key, value)
-                self._announce([key])
-                return b""
-            case Query.COMPARE_SET:
-                key, expected, desired = client.read_key(), client.read_value(), client.read_value()
-                value = table.compare_set(key, expected, desired)
-                self._announce([key])
-                return pack(value)
-            case Query.GET:
-                key = client.read_key()
-                return pack(self._existing(key))
-            case Query.ADD:
-                key, amount = client.read_key(), client.read_number(INTEGER)
-                total = table.add(key, amount)
-                self._announce([key])
-                return INTEGER.pack(total)
-            case Query.CHECK:
-                return READY if table.check(client.read_keys()) else NOT_READY
-            case Query.WAIT:
-                return self._wait(client, client.read_keys())
-            case Query.NUM_KEYS:
-                return INTEGER.pack(table.num_keys())
-            case Query.DELETE_KEY:
-                return INTEGER.pack(table.delete_key(client.read_key()))
-            case Query.APPEND:
-                key, value = client.read_key(), client.read_value()
-                table.append(key, value)
-                self._announce([key])
-                return b""
-            case Query.MULTI_GET:
-                return b"".join([pack(self._existing(key)) for key in client.read_keys()])
-            case Query.MULTI_SET:
-                pairs = [
-                    (client.read_key(), client.read_value())
-                    for _ in range(client.read_number(COUNT))
-                ]
-                for key, value in pairs:
-                    table.set(key, value)
-                self._announce(key for key, _ in pairs)
-                return b""
-            case Query.CANCEL_WAIT:
-                for key in client.awaited:
-                    self._waiting[key].remove(client)
-                client.awaited = set()
-                return WAIT_CANCELED
-            case Query.PING:
-                return NONCE.pack(client.read_number(NONCE))
-        raise ValueError(f"it sent a query of unknown kind {query}")
-
-    def _existing(self, key: str) -> bytes:
-        if not self.table.check([key]):
-            raise ValueError(f"it asked for {key!r}, which does not exist")
-        return self.table.get(key)
-
-    def _wait(self, client: Client, keys: list[str]) -> bytes:
-        client.awaited = {key for key in keys if not self.table.check([key])}
-        for key in client.awaited:
-            self._waiting[key].append(client)
-        return b"" if client.awaited else STOP_WAITING
-
-    def _announce(self, keys: Iterable[str]) -> None:
-        """Answer those whose last missing key has just come."""
-        for key in keys:
-            if not self._waiting or not self.table.check([key]):
-                continue
-            for client in self._waiting.pop(key, []):
-                client.awaited.discard(key)
-                if not client.awaited:
-                    self._send_or_drop(client, STOP_WAITING)
-
-    def _send_or_drop(self, client: Client, data: bytes) -> None:
-        try:
-            self._send(client, data)
-        except OSError:
-            self._drop(client)
-
-    def _send(self, client: Client, data: bytes = b"") -> None:
-        client.unsent += data
-        with contextlib.suppress(BlockingIOError):
-            sent = client.socket.send(client.unsent)
-            del client.unsent[:sent]
-        write = selectors.EVENT_WRITE if client.unsent else 0
-        if self._selector.get_key(client.socket).events != selectors.EVENT_READ | write:
-            self._selector.modify(client.socket, selectors.EVENT_READ | write, client)
+        self._board.leave(client)
+        client.end()
+        self._strangers.pop(client, None)
+        connection = self._clients.pop(client)
+        self._selector.unregister(connection)
+        connection.close()
 
 
 def is_loopback(host: str) -> bool:

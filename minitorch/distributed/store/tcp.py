@@ -1,45 +1,34 @@
 """TCPStore: a store that one process hosts and all others use over the network.
 
-Invariant: a request and its reply stay together, so a connection is used by one thread at a time,
-and after a failure in between it is closed for good. A connection that cannot be made is tried
-again until the time-out, and then an error says where and for how long; a server that goes away is
-an error at once.
+Why it exists: it is how the ranks of a job meet, for all they need to know is a host and a port.
 
 PyTorch: torch/csrc/distributed/c10d/TCPStore.cpp
 """
 
-import logging
-import os
-import select
-import socket
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-from minitorch.distributed.errors import DistNetworkError, DistStoreError
+from minitorch.distributed.errors import DistStoreError, QueueEmptyError
 from minitorch.distributed.store.base import (
     DEFAULT_TIMEOUT,
-    REPORT_EVERY,
-    HashStore,
     Store,
+    as_amount,
     as_bytes,
+    as_keys,
 )
-from minitorch.distributed.store.server import (
+from minitorch.distributed.store.connection import Connection
+from minitorch.distributed.store.patience import poll, seconds_of, wait_until
+from minitorch.distributed.store.protocol import (
     COUNT,
     INTEGER,
-    MAGIC,
-    NONCE,
+    MAX_KEYS,
+    MAX_REQUEST,
     READY,
-    STOP_WAITING,
     Query,
-    StoreServer,
-    is_loopback,
     pack,
 )
-
-logger = logging.getLogger("minitorch.distributed")
+from minitorch.distributed.store.server import StoreServer, is_loopback
 
 
 class TCPStore(Store):
@@ -48,11 +37,14 @@ class TCPStore(Store):
     With `is_master` this process hosts it (port 0 takes a free port, read it from `.port`), else
     a connection is tried until the time-out. With `world_size` and `wait_for_workers` the master
     returns only when so many clients have joined. `multi_tenant` shares a server that this same
-    process already hosts at the port. Mirrors torch.distributed.TCPStore, wire protocol included.
+    process already hosts at the port, `master_listen_fd` serves on a socket that listens already,
+    and `use_libuv` changes nothing. Mirrors torch.distributed.TCPStore, wire protocol included.
 
     Raises DistNetworkError when the port is taken, the master cannot be reached or goes away, and
     DistStoreError when a key or the workers do not come in time.
     """
+
+    libuvBackend = False  # PyTorch's name for which of its two servers is at work
 
     _KEY = "/"  # PyTorch's clients begin every key so, and count themselves in "init/"
 
@@ -65,20 +57,21 @@ class TCPStore(Store):
         timeout: timedelta = DEFAULT_TIMEOUT,
         wait_for_workers: bool = True,
         multi_tenant: bool = False,
+        master_listen_fd: int | None = None,
+        use_libuv: bool = True,
     ):
         super().__init__(timeout)
+        if not 0 <= port < 1 << 16:
+            raise TypeError(f"a port is a number from 0 to 65535, not {port}")
         self.host, self.port = host_name, port
-        self._socket: socket.socket | None = None
-        self._broken = "it was closed here"
         self._server: StoreServer | None = None
-        self._lock = threading.Lock()  # a request and its reply belong together
         if is_master:
             self._server = StoreServer.at(port) if multi_tenant else None
-            self._server = self._server or StoreServer(host_name, port, HashStore())
+            self._server = self._server or StoreServer(host_name, port, master_listen_fd)
             self._server.users += 1
             self.port = self._server.port
         try:
-            self._socket = self._connect()
+            self._connection = Connection(self.host, self.port, seconds_of(timeout))
             if world_size is not None and wait_for_workers:
                 self._wait_for_workers(world_size)
         except BaseException:
@@ -87,9 +80,8 @@ class TCPStore(Store):
 
     def close(self) -> None:
         """Hang up, and stop the server if this store hosts it (for nobody else in the process)."""
-        connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
+        if hasattr(self, "_connection"):  # it was reached
+            self._connection.close()
         server, self._server = self._server, None
         if server is not None:
             server.users -= 1
@@ -97,17 +89,17 @@ class TCPStore(Store):
                 server.close()
 
     def __del__(self):
-        if hasattr(self, "_socket"):
+        if hasattr(self, "_server"):
             self.close()
 
     def clone(self) -> "TCPStore":
         """A second connection to the same table, for another thread: a wait in one thread holds
         this store's only connection for seconds at a time."""
-        return TCPStore(self.host, self.port, timeout=self._timeout)
+        return TCPStore(self.host, self.port, timeout=self.timeout)
 
     def set_timeout(self, timeout):
         super().set_timeout(timeout)
-        self._connection().settimeout(_patience(timeout))
+        self._connection.set_timeout(seconds_of(timeout))
 
     @property
     def local_address(self) -> str:
@@ -116,7 +108,7 @@ class TCPStore(Store):
         The store's own machine may know itself under a loopback address (many systems map the
         host name to 127.0.1.1); then it is the name under which the peers have found the store.
         """
-        address = self._connection().getsockname()[0]
+        address = self._connection.own_address
         return self.host if is_loopback(address) else address
 
     def set(self, key, value):
@@ -124,179 +116,128 @@ class TCPStore(Store):
 
     def get(self, key):
         self.wait([key])
-        return self._ask(Query.GET, self._name(key), reply=self._value)
+        return self._ask(Query.GET, self._name(key), reply=self._connection.value)
 
     def add(self, key, amount):
-        return self._ask(Query.ADD, self._name(key), INTEGER.pack(amount), reply=self._integer)
+        return self._integer(Query.ADD, self._name(key), INTEGER.pack(as_amount(amount)))
 
     def check(self, keys):
-        return self._ask(Query.CHECK, self._names(keys), reply=self._byte) == READY
+        return self._ask(Query.CHECK, self._names(keys), reply=self._connection.byte) == READY
 
     def compare_set(self, key, expected, desired):
-        values = pack(as_bytes(expected)), pack(as_bytes(desired))
-        return self._ask(Query.COMPARE_SET, self._name(key), *values, reply=self._value)
+        values = pack(as_bytes(expected)) + pack(as_bytes(desired))
+        reply = self._connection.value
+        return self._ask(Query.COMPARE_SET, self._name(key), values, reply=reply)
 
     def delete_key(self, key):
-        return bool(self._ask(Query.DELETE_KEY, self._name(key), reply=self._integer))
+        return bool(self._integer(Query.DELETE_KEY, self._name(key)))
 
     def num_keys(self):
-        return self._ask(Query.NUM_KEYS, reply=self._integer)
+        return self._integer(Query.NUM_KEYS)
+
+    def list_keys(self):
+        keys = self._ask(Query.LIST_KEYS, reply=self._connection.values)
+        return [key[1:].decode() for key in keys if key.startswith(self._KEY.encode())]
 
     def append(self, key, value):
         self._ask(Query.APPEND, self._name(key), pack(as_bytes(value)))
 
+    def queue_push(self, key, value):
+        self._ask(Query.QUEUE_PUSH, self._name(key), pack(as_bytes(value)))
+
+    def queue_pop(self, key, block=True):
+        def pop() -> bytes | None:
+            return self._connection.value() if self._connection.integer() else None
+
+        end = time.monotonic() + seconds_of(self.timeout)
+        while True:
+            if block:
+                self.wait([key], timedelta(seconds=max(0.0, end - time.monotonic())))
+            value = self._ask(Query.QUEUE_POP, self._name(key), reply=pop)
+            if value is not None:
+                return value
+            if not block:
+                raise QueueEmptyError(f"queue {key!r} in {self} is empty")
+            # Somebody else was quicker: wait for the next one.
+
+    def queue_len(self, key):
+        return self._integer(Query.QUEUE_LEN, self._name(key))
+
+    def has_extended_api(self):
+        return True
+
     def multi_get(self, keys):
         self.wait(keys)
-        return self._ask(
-            Query.MULTI_GET, self._names(keys), reply=lambda: [self._value() for _ in keys]
-        )
+        value = self._connection.value
+        return self._ask(Query.MULTI_GET, self._names(keys), reply=lambda: [value() for _ in keys])
 
     def multi_set(self, keys, values):
-        if len(keys) != len(values):
-            raise DistStoreError(f"multi_set got {len(keys)} keys but {len(values)} values")
-        pairs = zip(keys, values, strict=True)
+        pairs = self._pairs(keys, values)
         fields = [self._name(key) + pack(as_bytes(value)) for key, value in pairs]
-        self._ask(Query.MULTI_SET, COUNT.pack(len(keys)), *fields)
+        self._ask(Query.MULTI_SET, COUNT.pack(len(fields)), *fields)
 
     def wait_at_most(self, keys, seconds):
-        return self._ask(Query.WAIT, self._names(keys), reply=lambda: self._await_reply(seconds))
+        connection = self._connection
+        return self._ask(
+            Query.WAIT,
+            self._names(keys),
+            reply=lambda: connection.end_of_wait(lambda: connection.readable(seconds)),
+        )
 
-    def _await_reply(self, seconds: float) -> bool:
-        """The answer to WAIT, or a withdrawal of the question. A withdrawal is always confirmed,
-        even when the answer crosses it on the way."""
-        connection = self._connection()
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        if poll.poll(seconds * 1000):
-            return self._byte() == STOP_WAITING
-        connection.sendall(bytes([Query.CANCEL_WAIT]))
-        in_time = self._byte() == STOP_WAITING
-        if in_time:
-            self._byte()
-        return in_time
+    def barrier(self, key, world_size, timeout=None):
+        limit = self.timeout if timeout is None else timeout
+        connection, others = self._connection, f"the others of {world_size} at barrier {key!r}"
+
+        def comes() -> bool:
+            # Asking again would count this caller again, so the question is asked once only.
+            return wait_until(connection.readable, seconds_of(limit), lambda: f"{others} in {self}")
+
+        amount = INTEGER.pack(as_amount(world_size))
+        if not self._ask(
+            Query.BARRIER, self._name(key), amount, reply=lambda: connection.end_of_wait(comes)
+        ):
+            raise self._incomplete(key, key, world_size, limit)
 
     def _name(self, key: str) -> bytes:
         return pack(self._KEY + key)
 
     def _names(self, keys: Sequence[str]) -> bytes:
+        keys = as_keys(keys)
+        if len(keys) > MAX_KEYS:
+            raise DistStoreError(f"{len(keys)} keys are too many for one request ({MAX_KEYS})")
         return COUNT.pack(len(keys)) + b"".join([self._name(key) for key in keys])
 
-    def _ask(self, query: Query, *fields: bytes, reply: Callable[[], Any] | None = None) -> Any:
-        """Send one request and read its reply. After a failure the stream is out of step, so the
-        connection is closed and every later request fails at once."""
-        with self._lock:
-            connection = self._connection()
-            try:
-                connection.sendall(bytes([query]) + b"".join(fields))
-                return reply() if reply else None
-            except BaseException as error:
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                self._broken = f"{query.name} ended with {reason}"
-                connection.close()
-                self._socket = None
-                if isinstance(error, OSError):
-                    raise self._connection_lost() from error
-                raise  # a Ctrl-C, most likely
+    def _integer(self, query: Query, *fields: bytes) -> int:
+        return self._ask(query, *fields, reply=self._connection.integer)
 
-    def _connection(self) -> socket.socket:
-        if self._socket is None:
-            raise self._connection_lost()
-        return self._socket
-
-    def _connection_lost(self) -> DistNetworkError:
-        return DistNetworkError(
-            f"lost the store at {self.host}:{self.port}: {self._broken}. The process that hosts "
-            f"it (rank 0 or the launcher) has probably ended."
-        )
-
-    def _receive(self, size: int) -> bytes:
-        connection = self._connection()
-        parts = []
-        while size:
-            part = connection.recv(size)
-            if not part:
-                raise ConnectionResetError("the server closed the connection")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
-    def _byte(self) -> bytes:
-        return self._receive(1)
-
-    def _integer(self) -> int:
-        return INTEGER.unpack(self._receive(INTEGER.size))[0]
-
-    def _value(self) -> bytes:
-        return self._receive(COUNT.unpack(self._receive(COUNT.size))[0])
-
-    def _connect(self) -> socket.socket:
-        """A connection to a live store, tried again until the time-out."""
-        limit = self._timeout.total_seconds()
-        start = time.monotonic()
-        pause, next_report = 0.01, REPORT_EVERY
-        while True:
-            waited = time.monotonic() - start
-            try:
-                return self._connect_once(max(0.1, min(limit - waited, REPORT_EVERY)))
-            except OSError as error:
-                reason = error.strerror or error
-            waited = time.monotonic() - start
-            if waited >= limit:
-                raise DistNetworkError(
-                    f"no store answered at {self.host}:{self.port} for {waited:.1f} s ({reason}). "
-                    f"Is the process that hosts it (rank 0 or the launcher) running, and are host "
-                    f"and port right?"
-                )
-            if waited >= next_report:
-                logger.warning(
-                    "waiting for the store at %s:%d, %.0f s (%s)",
-                    self.host, self.port, waited, reason,
-                )  # fmt: skip
-                next_report = waited + REPORT_EVERY
-            time.sleep(min(pause, limit - waited))
-            pause = min(2 * pause, 0.5)
-
-    def _connect_once(self, seconds: float) -> socket.socket:
-        connection = socket.create_connection((self.host, self.port), timeout=seconds)
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            nonce = NONCE.pack(os.getpid() & 0xFFFFFFFF)
-            validate = bytes([Query.VALIDATE]) + NONCE.pack(MAGIC)
-            connection.sendall(validate + bytes([Query.PING]) + nonce)
-            # The echo tells a store from a stranger, and from oneself: a connection to a port of
-            # the ephemeral range may be given that very port as its own.
-            if connection.recv(NONCE.size, socket.MSG_WAITALL) != nonce:
-                raise ConnectionError("whatever listens there is no store")
-            connection.settimeout(_patience(self._timeout))
-            return connection
-        except BaseException:
-            connection.close()
-            raise
+    def _ask(self, query: Query, *fields: bytes, reply=None):
+        size = 1 + sum(map(len, fields))
+        if size > MAX_REQUEST:
+            raise DistStoreError(
+                f"{query.name} of {size} bytes: a store takes {MAX_REQUEST} at a time, for it is "
+                f"a notice board; send large data with a collective"
+            )
+        return self._connection.ask(query, *fields, reply=reply)
 
     def _wait_for_workers(self, world_size: int) -> None:
         """Count this client; the master waits until all are counted."""
-        count = INTEGER.pack(1)
-        joined = self._ask(Query.ADD, pack("init/"), count, reply=self._integer)
-        if self._server is None:
+        joined = 0
+
+        def count(amount: int) -> bool:
+            nonlocal joined
+            joined = self._integer(Query.ADD, pack("init/"), INTEGER.pack(amount))
+            return joined >= world_size
+
+        if count(1) or self._server is None:
             return
-        limit = self._timeout.total_seconds()
-        start = time.monotonic()
-        next_report = REPORT_EVERY
-        while joined < world_size:
-            waited = time.monotonic() - start
-            where = f"{joined} of {world_size} clients at {self.host}:{self.port}"
-            if waited >= limit:
-                raise DistStoreError(f"only {where} joined within {limit:g} s")
-            if waited >= next_report:
-                logger.warning("waiting for the others: %s, %.0f s", where, waited)
-                next_report = waited + REPORT_EVERY
-            time.sleep(0.01)
-            joined = self._ask(Query.ADD, pack("init/"), INTEGER.pack(0), reply=self._integer)
+        limit = seconds_of(self.timeout)
+        where = f"clients at {self.host}:{self.port}"
+        if not wait_until(
+            lambda seconds: poll(lambda: count(0), seconds),
+            limit,
+            lambda: f"the others: {joined} of {world_size} {where}",
+        ):
+            raise DistStoreError(f"only {joined} of {world_size} {where} joined within {limit:g} s")
 
     def __repr__(self):
         return f"TCPStore({self.host}:{self.port})"
-
-
-def _patience(timeout: timedelta) -> float:
-    """Seconds to wait for the reply to a request that never has to wait for anything itself."""
-    return max(1.0, timeout.total_seconds())

@@ -1,0 +1,99 @@
+"""Data in pieces: large arrays travel in segments, and a sender runs only a few of them ahead.
+
+While one segment is combined the next is on its way. And a rank that is early must not fill the
+memory of one that is late: where data flows both ways, receiving keeps the pace; where it flows
+one way, the receiver tells the sender now and then that it has taken some.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+from minitorch.distributed.link import Link, Steps
+
+SEGMENT_BYTES = 1 << 20
+# Segments sent ahead of those received, where each rank does both.
+WINDOW = 2
+# Where data flows one way, the receiver reports each time that it has taken this many segments;
+# the sender is never more than two such batches ahead.
+BATCH = 4
+
+TOKEN = np.empty(0, np.uint8)
+
+Receive = Callable[[np.ndarray, np.ndarray], None]  # (own piece, the message that arrived for it)
+
+
+def split(data: np.ndarray, pieces: int) -> list[np.ndarray]:
+    """Cut a flat array into `pieces` views whose lengths differ by at most one."""
+    edges = [len(data) * i // pieces for i in range(pieces + 1)]
+    return [data[start:stop] for start, stop in pairwise(edges)]
+
+
+def pieces_of(data: np.ndarray) -> list[np.ndarray]:
+    """Cut a flat array into segments; at least one, even if that is empty."""
+    return split(data, segments_in(data.nbytes))
+
+
+def segments_in(nbytes: float) -> int:
+    """Into how many segments so many bytes are cut."""
+    return max(1, -int(-nbytes // SEGMENT_BYTES))
+
+
+def copy(piece: np.ndarray, message: np.ndarray) -> None:
+    """Receive by overwriting. Raises ValueError if the message has another size."""
+    if len(piece) != len(message):
+        raise ValueError(
+            f"a message of {len(message)} elements came where {len(piece)} were expected: "
+            "the ranks disagree about the sizes of their blocks"
+        )
+    np.copyto(piece, message)
+
+
+def combining(combine: Callable) -> Receive:
+    """Receive by combining the message into what is there."""
+    return lambda piece, message: combine(piece, message, out=piece)
+
+
+def exchange(
+    link: Link,
+    destination: int,
+    outgoing: np.ndarray,
+    source: int,
+    incoming: np.ndarray,
+    receive: Receive = copy,
+) -> Steps:
+    """Send `outgoing` to one rank while receiving `incoming` from another (or the same)."""
+    sends, receives = pieces_of(outgoing), pieces_of(incoming)
+    for q in range(max(len(sends), len(receives)) + WINDOW):
+        if WINDOW <= q < len(receives) + WINDOW:
+            receive(receives[q - WINDOW], (yield source))
+        if q < len(sends):
+            link.send(destination, sends[q])
+
+
+def give(link: Link, destination: int, data: np.ndarray) -> Steps:
+    """Send `data` to a rank that does `take`, keeping its pace."""
+    for q, piece in enumerate(pieces_of(data)):
+        if waits(q):
+            yield destination
+        link.send(destination, piece)
+
+
+def take(link: Link, source: int, data: np.ndarray, receive: Receive = copy) -> Steps:
+    """Receive `data` from a rank that does `give`."""
+    pieces = pieces_of(data)
+    for q, piece in enumerate(pieces):
+        receive(piece, (yield source))
+        if reports(q, len(pieces)):
+            link.send(source, TOKEN)
+
+
+def waits(q: int) -> bool:
+    """Whether a sender waits for a report before it sends its q-th piece."""
+    return q >= 2 * BATCH and q % BATCH == 0
+
+
+def reports(q: int, total: int) -> bool:
+    """Whether the receiver of `total` pieces reports when it has taken the q-th."""
+    return q + 1 + BATCH < total and waits(q + 1 + BATCH)

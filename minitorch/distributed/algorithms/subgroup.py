@@ -1,0 +1,40 @@
+"""A group within the group: run an algorithm among some of the ranks.
+
+What hierarchical algorithms are made of. The algorithm sees a link on which only the members exist,
+numbered from 0.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from minitorch.distributed.link import ANY, Link, Steps
+
+
+def among(link: Link, members: Sequence[int], program: Callable[[Link], Steps]) -> Steps:
+    """Run `program` on a link among `members`, of which this rank is one."""
+    part = _Part(link, members)
+    steps = program(part)
+    message = None
+    with suppress(StopIteration):
+        while True:
+            source = steps.send(message)  # type: ignore[arg-type]
+            message = yield members[source]
+            part.source = source
+
+
+class _Part:
+    """The link of `among`."""
+
+    def __init__(self, link: Link, members: Sequence[int]) -> None:
+        self.rank = members.index(link.rank)
+        self.size = len(members)
+        self.source = ANY
+        self.costs = link.costs
+        self.hosts = tuple([link.hosts[member] for member in members])
+        self._link = link
+        self._members = members
+
+    def send(self, destination: int, array: np.ndarray) -> None:
+        self._link.send(self._members[destination], array)

@@ -1,0 +1,162 @@
+"""What the backends on another engine have in common: how a call waits, and how it fails.
+
+An engine such as MPI or NCCL starts an operation and can be asked whether it is over. It cannot be
+told to give up after a while, and some of its calls block. So a Work here asks again and again,
+until the answer is yes or its time is up.
+
+Invariant: what an engine may still read or write stays alive. A Work that is under way is kept in
+`Engine.pending`, with its buffers, until the engine is done with them; one that has failed stays.
+
+PyTorch: torch/csrc/distributed/c10d/Work.cpp, and the watchdog of ProcessGroupNCCL.cpp.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from minitorch.distributed.backend import Work
+from minitorch.distributed.errors import DistBackendError
+
+# So long a wait only lets other threads and processes run between two questions, as messages take
+# microseconds. After that it sleeps in between: somebody is late.
+BUSY_SECONDS = 1.0
+NAP_SECONDS = 0.001
+
+
+class Engine:
+    """What all groups of a process share: the calls under way, and what went wrong.
+
+    A job in which one call has failed is over, as the ranks no longer agree on what comes next.
+    """
+
+    def __init__(self) -> None:
+        self.pending: dict[EngineWork, None] = {}
+        self.failure: DistBackendError | None = None
+
+    def fail(self, problem: str) -> DistBackendError:
+        """Take note of the first error, and return the new one."""
+        error = DistBackendError(problem)
+        self.failure = self.failure or error
+        return error
+
+    def check(self, call: str) -> None:
+        """Raise DistBackendError if an earlier call has failed."""
+        if self.failure is not None:
+            raise DistBackendError(f"{call}: this job has failed before: {self.failure}")
+
+    def settle(self, seconds: float) -> bool:
+        """Give what is under way so long to end; whether it has."""
+        deadline = time.monotonic() + seconds
+        return all([work.ends_before(deadline) for work in list(self.pending)])
+
+
+class EngineWork(Work):
+    """A call that an engine is asked about.
+
+    `over()` says whether the engine is done, and may raise; `finish(self)` then puts the result
+    where it belongs. `call` describes it in errors.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        call: Callable[[], str],
+        timeout: float,
+        over: Callable[[], bool],
+        finish: Callable[["EngineWork"], Any] | None = None,
+    ) -> None:
+        self.source = -1  # where a receive's message came from
+        self._engine = engine
+        self.call = call
+        self._timeout = timeout
+        self._started = time.monotonic()
+        self._over = over
+        self._finish = finish
+        self._done = False
+        self._error: Exception | None = None
+        self._asking = threading.Lock()  # engines want one thread at a time
+        engine.pending[self] = None
+
+    def wait(self, timeout: timedelta | None = None) -> bool:
+        seconds = self._timeout
+        if timeout:  # PyTorch's default is a timedelta of 0, which means none
+            waited = time.monotonic() - self._started
+            seconds = min(seconds, waited + timeout.total_seconds())
+        if not self.ends_before(self._started + seconds):
+            self._fail(
+                f"{self.call()} was not over after {seconds:.1f} s: another rank has not called "
+                "it, or calls something else, or is gone"
+            )
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def is_completed(self) -> bool:
+        return self._ask()
+
+    def exception(self) -> Exception | None:
+        return self._error
+
+    def source_rank(self) -> int:
+        return self.source
+
+    def ends_before(self, deadline: float) -> bool:
+        """Wait for the engine until then; whether the call is over."""
+        begin = time.monotonic()
+        while not self._ask():
+            now = time.monotonic()
+            if now >= deadline:
+                return False
+            if now - begin < BUSY_SECONDS:
+                os.sched_yield()
+            else:
+                time.sleep(NAP_SECONDS)
+        return True
+
+    def _ask(self) -> bool:
+        with self._asking:
+            if not self._done:
+                try:
+                    if self._over():
+                        if self._finish is not None:
+                            self._finish(self)
+                        del self._engine.pending[self]
+                        self._over = self._finish = None  # type: ignore[assignment]
+                        self._done = True
+                except Exception as error:
+                    self._fail(f"{self.call()}: {error}", error)
+            return self._done
+
+    def _fail(self, problem: str, cause: Exception | None = None) -> None:
+        self._error = self._engine.fail(problem)
+        self._error.__cause__ = cause
+        self._done = True
+
+
+def within(seconds: float, call: str, blocking: Callable[[], Any]) -> Any:
+    """The result of a function that blocks; DistBackendError if it takes too long.
+
+    It runs in a thread of its own, which is left behind if it never returns.
+    """
+    outcome: list = []
+
+    def run() -> None:
+        try:
+            outcome.append((blocking(), None))
+        except Exception as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, name=f"minitorch {call}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise DistBackendError(
+            f"{call} was not over after {seconds:.1f} s: another rank has not called it, or is gone"
+        )
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result

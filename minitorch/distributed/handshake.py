@@ -1,0 +1,261 @@
+"""The handshake: from a store that all ranks can reach to a proven connection between any two.
+
+1. Rank 0 leaves the job's number in the store. With the secret it makes this job's keys.
+2. Each rank leaves its host and address, signed; so all know who shares a host with whom.
+3. Each rank maps the outboxes of those on its host (shared_memory.py), opens a socket for each peer
+   to call, and leaves the endpoints, signed.
+4. Each rank calls all others, showing its key, and says HELLO, and whether it has mapped their
+   outbox. It is done when all have said it.
+
+Invariant: at the end all connections stand, or an error names the ranks that are missing. In the
+meantime a warning says every few seconds for whom this rank waits.
+
+PyTorch: ProcessGroupGloo's connectFullMesh (gloo/rendezvous/context.cc), which has no step 1.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import zmq
+
+from minitorch.distributed.addresses import (
+    host_identity,
+    network_endpoint,
+    same_host_endpoint,
+    shares_memory,
+)
+from minitorch.distributed.errors import DistNetworkError, DistStoreError
+from minitorch.distributed.log import logger
+from minitorch.distributed.message import Fingerprint, Kind
+from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, job_secret
+from minitorch.distributed.shared_memory import Inbox, Outbox
+from minitorch.distributed.store.patience import REPORT_EVERY, wait_until
+
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 3000
+# A call that fails is not made again: the peer has ended, or takes us for a stranger. So long its
+# HELLO, which comes by another way, may still be under way.
+BROKEN_SECONDS = 2.0
+
+
+class Handshake:
+    """Connects rank `rank` with the other ranks of a job of `size` processes.
+
+    `inbound` and `outbound` hold a socket for each peer, `hosts` a number for each rank, the same
+    for those that share a host. `lookout` watches for strangers. `outbox` is this rank's shared
+    memory, or None; `readers` are the peers that have mapped it, `inboxes` what it has mapped.
+    """
+
+    def __init__(
+        self, context: zmq.Context, rank: int, size: int, store: Any, timeout: float
+    ) -> None:
+        self.inbound: dict[int, Any] = {}
+        self.outbound: dict[int, Any] = {}
+        self.hosts: list[int] = []
+        self.lookout = Lookout()
+        self.outbox = _make_outbox() if size > 1 and shares_memory() else None
+        self.readers: set[int] = set()
+        self.inboxes: dict[int, Inbox] = {}
+        self._ended: dict[int, Any] = {}  # peer -> where we hear that our call has failed
+        self._context = context
+        self._rank = rank
+        self._size = size
+        self._peers = [peer for peer in range(size) if peer != rank]
+        self._store = store
+        self._start = time.monotonic()
+        self._timeout = timeout
+
+    def run(self) -> None:
+        """Do it all. Raises DistNetworkError or DistStoreError, naming ranks, or ValueError."""
+        if self._rank == 0:
+            self._store.set("job/0", secrets.token_hex(16))
+        self._wait_for("job", [0])
+        secret = job_secret()
+        self._keys = Keys(secret, self._store.get("job/0"))
+        doorkeeper = Doorkeeper(self._context, self._keys, self._rank)
+
+        me = {"host": host_identity(), "address": self._own_address()}
+        if self.outbox is not None:
+            me["memory"] = self.outbox.address
+        self._publish("rank", me)
+        records = self._collect("rank", range(self._size))
+        names = [records[rank]["host"] for rank in range(self._size)]
+        self.hosts += [names.index(name) for name in names]
+        if not secret and len(set(names)) > 1:
+            logger.info(
+                "the ranks are on several hosts and share no secret: whoever can reach the store "
+                "can join the job. MINITORCH_SECRET_FILE keeps others out (docs/security.md)."
+            )
+
+        for peer in self._peers:
+            if self.outbox is not None and self._same_host(peer):
+                self._map_outbox(peer, records[peer].get("memory", ""))
+            self.inbound[peer] = self._listen(doorkeeper, peer, records[peer]["address"])
+        own = {peer: s.get_string(zmq.LAST_ENDPOINT) for peer, s in self.inbound.items()}
+        self._publish("endpoints", own)
+        for peer, endpoints in self._collect("endpoints", self._peers).items():
+            self.outbound[peer] = self._call(peer, endpoints[str(self._rank)])
+
+        self._greet(doorkeeper)
+        doorkeeper.close()
+        if self.outbox is not None:
+            self.outbox.close()
+        for socket in self.outbound.values():
+            socket.disable_monitor()
+        logger.info(
+            "connected: %d ranks on %d host(s), in %.2f s",
+            self._size,
+            len(set(names)),
+            time.monotonic() - self._start,
+        )
+
+    def _publish(self, kind: str, content: dict) -> None:
+        name = f"{kind}/{self._rank}"
+        self._store.set(name, self._keys.sign(name, json.dumps(content)))
+
+    def _collect(self, kind: str, ranks: Collection[int]) -> dict[int, dict]:
+        """What each of `ranks` has published, when all have."""
+        self._wait_for(kind, ranks)
+        found = {}
+        for rank in ranks:
+            name = f"{kind}/{rank}"
+            text = self._keys.verify(name, self._store.get(name).decode(errors="replace"))
+            if text is None:
+                raise DistNetworkError(
+                    f"what rank {rank} left in the store is not signed with the secret that rank "
+                    f"{self._rank} has: start all ranks with one launcher, or give all of them "
+                    "the same MINITORCH_SECRET_FILE (docs/security.md)"
+                )
+            found[rank] = json.loads(text)
+        return found
+
+    def _wait_for(self, kind: str, ranks: Collection[int]) -> None:
+        """Return when each of `ranks` has published this."""
+        keys = {rank: f"{kind}/{rank}" for rank in ranks}
+
+        def missing() -> str:
+            return name_ranks(r for r, key in keys.items() if not self._store.check([key]))
+
+        if not wait_until(
+            lambda seconds: self._store.wait_at_most(list(keys.values()), seconds),
+            self._left(),
+            missing,
+        ):
+            raise DistStoreError(
+                f"rank {self._rank} waited {self._timeout:.0f} s in init_process_group, but "
+                f"{missing()} of {self._size} did not come"
+            )
+
+    def _own_address(self) -> str:
+        """The address by which this host reached the store."""
+        return getattr(self._store, "local_address", "127.0.0.1")
+
+    def _same_host(self, peer: int) -> bool:
+        return self.hosts[peer] == self.hosts[self._rank]
+
+    def _map_outbox(self, peer: int, address: str) -> None:
+        """Map a peer's outbox if it can be done: in another container it may not be there."""
+        try:
+            self.inboxes[peer] = Inbox(address)
+        except (OSError, ValueError) as error:
+            logger.debug("no shared memory with rank %d: %s", peer, error)
+
+    def _listen(self, doorkeeper: Doorkeeper, peer: int, address: str) -> Any:
+        """A socket that only `peer` can connect to."""
+        near = self._same_host(peer)
+        endpoint = same_host_endpoint() if near else network_endpoint(address)
+        socket = self._open(endpoint)
+        doorkeeper.guard(socket, peer, encrypts(near))
+        self.lookout.watch(socket, peer)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise DistNetworkError(
+                f"rank {self._rank} could not listen at {endpoint} for rank {peer}: {error}"
+            ) from error
+        logger.debug("listening for rank %d at %s", peer, socket.get_string(zmq.LAST_ENDPOINT))
+        return socket
+
+    def _call(self, peer: int, endpoint: str) -> Any:
+        """A socket connected to the one where `peer` listens for us."""
+        encrypted = encrypts(self._same_host(peer))
+        socket = self._open(endpoint)
+        self._keys.show(socket, peer, self._rank, encrypted)
+        self._ended[peer] = socket.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED)
+        socket.connect(endpoint)
+        logger.debug("calling rank %d at %s%s", peer, endpoint, ", encrypted" if encrypted else "")
+        return socket
+
+    def _greet(self, doorkeeper: Doorkeeper) -> None:
+        """Say HELLO to every peer and hear it from every peer."""
+        for peer, socket in self.outbound.items():
+            socket.send(_hello(self._rank, mapped=peer in self.inboxes))
+        silent = {socket: peer for peer, socket in self.inbound.items()}
+        broken: dict[int, float] = {}  # peer -> since when our call to it is broken
+        next_report = time.monotonic() + REPORT_EVERY
+        while silent:
+            polls = [(socket, zmq.POLLIN) for socket in (*silent, doorkeeper.socket)]
+            for socket, _ in zmq.zmq_poll(polls, 100):
+                if socket is doorkeeper.socket:
+                    doorkeeper.answer()
+                    continue
+                peer, hello = silent[socket], socket.recv()
+                if hello not in (_hello(peer, False), _hello(peer, True)):
+                    raise DistNetworkError(
+                        f"what calls itself rank {peer} speaks another language than rank "
+                        f"{self._rank}: is it another version of minitorch?"
+                    )
+                if hello == _hello(peer, True):
+                    self.readers.add(peer)
+                logger.debug("heard from rank %d", silent.pop(socket))
+            now = time.monotonic()
+            for peer in silent.values():
+                if not self._ended[peer].get(zmq.EVENTS) & zmq.POLLIN:
+                    continue
+                if now - broken.setdefault(peer, now) > BROKEN_SECONDS:
+                    raise DistNetworkError(
+                        f"rank {peer} hung up on rank {self._rank} while they were connecting: it "
+                        "has ended, or takes us for a stranger"
+                    )
+            if silent and self._left() <= 0:
+                raise DistNetworkError(
+                    f"rank {self._rank} could not connect to {name_ranks(silent.values())} within "
+                    f"{self._timeout:.0f} s: no answer. Can the hosts reach each other, or does a "
+                    "firewall stand between them?"
+                )
+            if silent and now > next_report:
+                next_report = now + REPORT_EVERY
+                waited = now - self._start
+                logger.warning("waiting for %s, %.0f s", name_ranks(silent.values()), waited)
+
+    def _open(self, endpoint: str) -> Any:
+        socket = self._context.socket(zmq.PAIR)
+        socket.ipv6 = "[" in endpoint
+        socket.reconnect_ivl = -1
+        socket.heartbeat_ivl = HEARTBEAT_MS
+        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        return socket
+
+    def _left(self) -> float:
+        return self._start + self._timeout - time.monotonic()
+
+
+def _make_outbox() -> Outbox | None:
+    try:
+        return Outbox()
+    except OSError as error:
+        logger.warning("no shared memory, all goes through the sockets: %s", error)
+        return None
+
+
+def _hello(rank: int, mapped: bool) -> bytes:
+    return Fingerprint("barrier", number=rank, elements=int(mapped)).pack(Kind.HELLO)
+
+
+def name_ranks(ranks: Iterable[int]) -> str:
+    """`rank 3`, or `ranks 1, 3`."""
+    names = [str(rank) for rank in sorted(ranks)]
+    return ("rank " if len(names) == 1 else "ranks ") + ", ".join(names)
