@@ -5,12 +5,16 @@ now or later) which all ranks draw from the same seed. As the ranks also draw ea
 of them can say what must come out. `run_programs` is the part of one rank.
 """
 
+import argparse
 import random
+import socket
 import zlib
 from functools import reduce as fold
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .harness import run_ranks
 
 GLOO_DTYPES = ("float32", "float64", "float16", "int8", "uint8", "int32", "int64")
 OWN_DTYPES = ("bool", "int16", "uint16", "uint32", "uint64", "complex64", "complex128")
@@ -141,8 +145,8 @@ class Call:
             made[len(made)] = array
             return tensor_of(array)
 
-        def result() -> np.ndarray:
-            return np.concatenate(list(made.values()))
+        def result() -> np.ndarray | None:
+            return np.concatenate(list(made.values())) if made else None
 
         reduction = getattr(dist.ReduceOp, step.reduction)
         rows = (
@@ -213,8 +217,10 @@ class Call:
 
 
 def run_programs(rank: int, world_size: int, seed: int, count: int, gloo_port: int) -> dict:
-    """Run `count` programs; returns how many calls were made and checked, and a checksum of what
-    every rank must have got alike."""
+    """One rank's part: run `count` programs.
+
+    Returns how many calls were made and compared, and checksums of what must be alike on all ranks.
+    """
     import torch
     import torch.distributed as gloo
 
@@ -238,14 +244,14 @@ def run_programs(rank: int, world_size: int, seed: int, count: int, gloo_port: i
         chance = random.Random(-1 - program)
         which = 0 if chance.random() < 0.6 else chance.randrange(len(groups))
         ranks, our_group, gloo_group = groups[which]
-        forced = {name: chance.choice(list(table)) for name, table in algorithms.TABLE.items()}
+        tables = algorithms.ALGORITHMS.items()
+        algorithms.use(**{name: chance.choice([None, *table]) for name, table in tables})
         if rank not in ranks:
             continue
         pending = []
         for step in draw(program, len(ranks)):
             one = Call(step, ranks.index(rank), len(ranks))
-            with algorithms.forced(**forced if step.later else {}):
-                work, result = one.start(ours, our_group, lambda a: a, step.later)
+            work, result = one.start(ours, our_group, lambda array: array, step.later)
             pending.append((one, work, result))
         for one, work, result in pending:
             if work is not None:
@@ -263,3 +269,33 @@ def run_programs(rank: int, world_size: int, seed: int, count: int, gloo_port: i
                     counts["compared with Gloo"] += 1
     gloo.destroy_process_group()
     return counts | {"checksums": checksums}
+
+
+def check_programs(world_size: int, seed: int, count: int, timeout: float = 600.0) -> dict:
+    """Run programs on so many ranks; returns rank 0's counts.
+
+    Raises AssertionError if anything differs.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    results = run_ranks(run_programs, world_size, seed, count, port, timeout=timeout)
+    for which, checksum in results[0]["checksums"].items():
+        for result in results[1:]:
+            if which in result["checksums"]:
+                assert result["checksums"][which] == checksum, f"the bits differ in group {which}"
+    return {name: value for name, value in results[0].items() if name != "checksums"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--programs", type=int, default=10_000, help="for each number of ranks")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for ranks in options.ranks:
+        counts = check_programs(ranks, options.seed, options.programs, timeout=36_000)
+        print(f"{ranks} ranks, {options.programs} programs: nothing differs; {counts}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
