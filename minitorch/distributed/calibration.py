@@ -45,6 +45,7 @@ def calibrate(progress: Progress, timeout: float) -> None:
 
     def steps(link: Link) -> Steps:
         measured = yield from measure(link)
+        measured[-1] = transport.segment_bytes
         transport.costs = yield from agree(link, measured, names)
 
     operation = Operation(
@@ -78,7 +79,7 @@ def measure(link: Link) -> Generator[int, np.ndarray, np.ndarray]:
             measured += yield from _exchange(link, group[partner])
         else:
             measured += [math.nan, math.nan]
-    return np.array([*measured, _combine()])
+    return np.array([*measured, _combine(), link.costs.segment])
 
 
 def agree(
@@ -93,19 +94,20 @@ def agree(
         text = json.dumps([conclusion(all_measured), names]).encode()
         page[: len(text)] = np.frombuffer(text, np.uint8)
     yield from tree.binomial_broadcast(link, page, 0)
-    (within, between, reduce), names = json.loads(page.tobytes())
+    (within, between, reduce, segment), names = json.loads(page.tobytes())
     table.use(**names)
-    return Costs(Wire(*within), Wire(*between), reduce)
+    return Costs(Wire(*within), Wire(*between), reduce, segment)
 
 
 def conclusion(measured: np.ndarray) -> Costs:
     """The prices, rounded, from the rows that the ranks have measured."""
     typical = [*TYPICAL.within, *TYPICAL.between, TYPICAL.reduce]
     prices = []
-    for column, price in zip(measured.T, typical, strict=True):
+    for column, price in zip(measured[:, :-1].T, typical, strict=True):
         known = column[~np.isnan(column)]
         prices.append(rounded(float(np.median(known)), price) if len(known) else price)
-    return Costs(Wire(*prices[:2]), Wire(*prices[2:4]), prices[4])
+    segment = int(measured[:, -1].min())
+    return Costs(Wire(*prices[:2]), Wire(*prices[2:4]), prices[4], segment)
 
 
 def rounded(measured: float, typical: float) -> float:

@@ -70,6 +70,7 @@ class Handshake:
 
     def run(self) -> None:
         """Do it all. Raises DistNetworkError or DistStoreError, naming ranks, or ValueError."""
+        self._store.last_will("gone", f"rank {self._rank} ended before all ranks were connected")
         if self._rank == 0:
             self._store.set("job/0", secrets.token_hex(16))
         self._wait_for("job", [0])
@@ -139,11 +140,18 @@ class Handshake:
         def missing() -> str:
             return name_ranks(r for r, key in keys.items() if not self._store.check([key]))
 
-        if not wait_until(
-            lambda seconds: self._store.wait_at_most(list(keys.values()), seconds),
-            self._left(),
-            missing,
-        ):
+        def all_come(seconds: float) -> bool:
+            end = time.monotonic() + seconds
+            while not self._store.wait_at_most(list(keys.values()), min(seconds, 1.0)):
+                if self._store.check(["gone"]):
+                    gone = self._store.get("gone").decode()
+                    raise DistNetworkError(f"rank {self._rank} in init_process_group: {gone}")
+                seconds = end - time.monotonic()
+                if seconds <= 0:
+                    return False
+            return True
+
+        if not wait_until(all_come, self._left(), missing):
             raise DistStoreError(
                 f"rank {self._rank} waited {self._timeout:.0f} s in init_process_group, but "
                 f"{missing()} of {self._size} did not come"

@@ -5,7 +5,8 @@ others talk over tcp (addresses.py). Each rank listens with one socket for each 
 peer with another: `inbound` and `outbound`. They are PAIR sockets, which accept one peer and turn
 others away, because a rank that vanishes must not be replaced by a stranger. Two of them for each
 peer, because only the listening side of a broken connection still hands out what arrived before
-the break, and the last words of a rank that leaves must not be lost. How they come to stand is told in handshake.py, and who is let in in security.py.
+the break, and the last words of a rank that leaves must not be lost. How they come to stand is told
+in handshake.py, and who is let in in security.py.
 
 Invariants:
 - A transport belongs to one thread at a time; only `wake` may be called from any.
@@ -34,6 +35,7 @@ from minitorch.distributed import log
 from minitorch.distributed.algorithms.costs import LAPTOP
 from minitorch.distributed.handshake import Handshake, name_ranks
 from minitorch.distributed.message import HEADER_BYTES
+from minitorch.distributed.shared_memory import SLOT_BYTES
 
 __all__ = ["Transport", "name_ranks"]
 
@@ -41,6 +43,8 @@ __all__ = ["Transport", "name_ranks"]
 LINGER_MS = 2000
 # Below this, one frame with a copied payload is quicker than two frames.
 SINGLE_FRAME_BYTES = 1 << 13
+# See `Transport.segment_bytes`.
+SOCKET_SEGMENT_BYTES = 1 << 18
 # In place of a large payload: in which slot of the sender's outbox it is, and how long.
 _BELL = struct.Struct("<iq")
 
@@ -86,6 +90,16 @@ class Transport:
         self._peer_of = {connection: peer for peer, connection in self._inbound.items()}
         self._polls = {peer: (s, zmq.POLLIN) for peer, s in self._inbound.items()}
         self._bell_poll = (self._bell.fileno(), zmq.POLLIN)
+
+    @property
+    def segment_bytes(self) -> int:
+        """The size of pieces that suits the way to the others.
+
+        A slot through shared memory, where each piece costs a bell. Less through sockets, where
+        the kernel copies one piece while the next is being reduced.
+        """
+        near = len(self._inboxes) == len(self._readers) == len(self.peers)
+        return SLOT_BYTES if near else SOCKET_SEGMENT_BYTES
 
     def send(self, peer: int, header: bytes, payload: np.ndarray | None = None) -> None:
         """Queue a message to a peer. One to a peer that is gone is dropped: `lost` will say so."""
@@ -158,8 +172,12 @@ class Transport:
         """Close all sockets, once what was sent has left, or after `linger_ms`."""
         if self._outbox is not None:
             self._outbox.close()
-        for peer in self._outbound.keys() & self.check_connections():
-            self._outbound[peer].close(0)  # nobody takes what was sent there
+        lost = self._outbound.keys() & self.check_connections()
+        # Nobody takes what was sent to those, and the inbound ones have nothing to send. (Lingering
+        # between data that still arrives and a peer that hangs up, they may run into an assertion
+        # of libzmq at the next heartbeat: its issue 4364.)
+        for connection in (*self._inbound.values(), *[self._outbound[p] for p in lost]):
+            connection.close(0)
         self._context.destroy(linger_ms)
         self._bell.close()
         self._bell_push.close()

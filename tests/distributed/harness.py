@@ -62,6 +62,7 @@ def try_ranks(
     group_timeout: float = 30.0,
     destroy: bool = True,
     awaited: Iterable[int] | None = None,
+    method: str = "spawn",
 ) -> list[Outcome]:
     """Call `fn(rank, world_size, *args)` on every rank; returns how each ended.
 
@@ -70,6 +71,8 @@ def try_ranks(
         process_group: initialise the default process group before, and `destroy` it after.
         group_timeout: the process group's own time-out.
         awaited: the ranks whose results are waited for (all); then the others are killed.
+        method: "forkserver" starts processes much sooner, but they do not see what the test has
+            put into the environment.
     """
     server = None
     port = 0
@@ -78,7 +81,9 @@ def try_ranks(
 
         server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         port = server.port
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["minitorch.distributed", "pytest"])
     processes, pipes = [], []
     for rank in range(world_size):
         ours, theirs = context.Pipe(duplex=False)

@@ -4,6 +4,8 @@ Everything here goes through the table of algorithms, and so finds new ones by i
 made tiny, so that small arrays travel in many pieces, as large ones do.
 """
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -18,13 +20,10 @@ TABLE = [(collective, name) for collective, table in ALGORITHMS.items() for name
 REDUCTIONS = [(collective, name) for collective, name in TABLE if collective == "all_reduce"]
 SIZES = [*range(1, 17), *[pytest.param(n, marks=pytest.mark.slow) for n in range(17, 65)]]
 SEGMENT = 64
+SMALL_PIECES = CLUSTER._replace(segment=SEGMENT)
+Network = functools.partial(InMemoryNetwork, costs=SMALL_PIECES)
 
 every_algorithm = pytest.mark.parametrize("collective, name", TABLE)
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    monkeypatch.setattr(pieces, "SEGMENT_BYTES", SEGMENT)
 
 
 def layouts(size):
@@ -36,7 +35,7 @@ def layouts(size):
 
 
 def serves(collective, name, hosts):
-    terms = Terms(CLUSTER, hosts)
+    terms = Terms(SMALL_PIECES, hosts)
     return ALGORITHMS[collective][name].cost(terms, 1000) < float("inf")
 
 
@@ -46,7 +45,7 @@ def test_result(collective, name, size):
     for hosts in layouts(size):
         if serves(collective, name, hosts):
             for count in (0, 1, 7, 100):
-                network = InMemoryNetwork(size, seed=count, hosts=hosts, costs=CLUSTER)
+                network = Network(size, seed=count, hosts=hosts)
                 CHECKS[collective](ALGORITHMS[collective][name].run, network, count)
 
 
@@ -58,7 +57,7 @@ def test_result_on_2048_ranks(collective, name):
     quadratic = collective in ("reduce_scatter", "all_gather", "all_to_all") or name == "direct"
     size = 256 if quadratic else 2048
     hosts = tuple([rank // 8 for rank in range(size)])
-    network = InMemoryNetwork(size, seed=1, hosts=hosts, costs=CLUSTER)
+    network = Network(size, seed=1, hosts=hosts)
     CHECKS[collective](ALGORITHMS[collective][name].run, network, 1)
 
 
@@ -73,7 +72,7 @@ def test_all_ranks_get_the_same_bits(collective, name, size, combine):
         data = list(random.standard_normal((size, 100)).astype(np.float32))
         for rank in range(size):
             data[rank][:10] = random.choice([0.0, -0.0], 10)
-        InMemoryNetwork(size, hosts=hosts).run(lambda link: run(link, data[link.rank], combine))  # noqa: B023
+        Network(size, hosts=hosts).run(lambda link: run(link, data[link.rank], combine))  # noqa: B023
         assert len({array.tobytes() for array in data}) == 1
 
 
@@ -83,7 +82,7 @@ def test_the_order_of_events_does_not_change_a_bit(collective, name):
     results = set()
     for seed in (None, 1, 2, 3):
         data = list(np.random.default_rng(0).standard_normal((6, 100)).astype(np.float32))
-        network = InMemoryNetwork(6, seed, hosts=(0, 0, 0, 1, 1, 1))
+        network = Network(6, seed, hosts=(0, 0, 0, 1, 1, 1))
         network.run(lambda link: run(link, data[link.rank], np.add))  # noqa: B023
         results.add(data[0].tobytes())
     assert len(results) == 1
@@ -98,7 +97,7 @@ def run_without(absent, collective, name, size, count, hosts=None):
             yield from participant(collective, ALGORITHMS[collective][name].run, link, count)
             left.append(link.rank)
 
-    network = InMemoryNetwork(size, hosts=hosts)
+    network = Network(size, hosts=hosts)
     with pytest.raises(RuntimeError, match="deadlock"):
         network.run(program)
     return network, left
@@ -127,7 +126,7 @@ def test_nobody_runs_far_ahead_of_a_rank_that_is_late(collective, name):
 @pytest.mark.parametrize("blocks", [1, 24])
 def test_the_ring_moves_no_more_than_it_must(size, blocks):
     data = shares(size, size * blocks)
-    network = InMemoryNetwork(size)
+    network = Network(size)
     run = ALGORITHMS["all_reduce"]["ring"].run
     network.run(lambda link: run(link, data[link.rank], np.add))
     for rank in range(size):
@@ -140,7 +139,7 @@ def test_the_ring_moves_no_more_than_it_must(size, blocks):
 @pytest.mark.parametrize("name, rounds", [("doubling", 1), ("halving_doubling", 2)])
 def test_doubling_takes_log2_rounds(name, rounds, size):
     data = shares(size, 5)
-    network = InMemoryNetwork(size)
+    network = Network(size)
     run = ALGORITHMS["all_reduce"][name].run
     network.run(lambda link: run(link, data[link.rank], np.add))
     sent_by_0 = sum(n for (source, _), n in network.messages.items() if source == 0)
@@ -152,7 +151,7 @@ def test_between_hosts_the_hierarchical_one_sends_each_sum_once():
     crossing = {}
     for name in ("hierarchical", "doubling"):
         data = shares(8, 400)
-        network = InMemoryNetwork(8, hosts=hosts)
+        network = Network(8, hosts=hosts)
         run = ALGORITHMS["all_reduce"][name].run
         network.run(lambda link: run(link, data[link.rank], np.add))  # noqa: B023
         crossing[name] = sum(n for (s, d), n in network.nbytes.items() if hosts[s] < hosts[d])
@@ -166,7 +165,7 @@ def test_blocks_of_the_wrong_size_are_noticed():
         yield from algorithms.all_to_all(link, outputs, inputs)
 
     with pytest.raises(ValueError, match=r"3 elements came where 2 were expected"):
-        InMemoryNetwork(2).run(program)
+        Network(2).run(program)
 
 
 def test_send_and_recv_from_any():
@@ -180,6 +179,6 @@ def test_send_and_recv_from_any():
         elif link.rank == 2:
             yield from algorithms.send(link, np.arange(50.0), 0)
 
-    InMemoryNetwork(3).run(program)
+    Network(3).run(program)
     np.testing.assert_array_equal(received, np.arange(50.0))
     assert sources == [2]

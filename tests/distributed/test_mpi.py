@@ -183,7 +183,7 @@ def raising(rank, size):
 
 def test_an_exception_on_one_rank_ends_the_job(tmp_path):
     begin = time.monotonic()
-    assert "KeyError: \"the user's own\"" in mpirun("raising", 3, tmp_path, code=1)
+    assert 'KeyError: "the user\'s own"' in mpirun("raising", 3, tmp_path, code=1)
     assert time.monotonic() - begin < 30
 
 

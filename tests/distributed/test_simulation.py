@@ -144,14 +144,18 @@ def test_all_ranks_agree_on_rank_0s_costs_and_names(restore):
 def test_costs_do_not_change_with_the_weather():
     """Measurements anywhere near the typical ones lead to the typical ones."""
     typical = calibration.TYPICAL
-    row = np.array([*typical.within, *typical.between, typical.reduce])
+    row = np.array([*typical.within, *typical.between, typical.reduce, typical.segment])
     random = np.random.default_rng(0)
     for _ in range(100):
-        measured = row * random.uniform(0.4, 2.5, (4, 5))
+        measured = row * random.uniform(0.4, 2.5, (4, 6))
+        measured[:, 5] = typical.segment
         assert calibration.conclusion(measured) == typical
     assert calibration.conclusion(row[None] * 12).within.latency == 10 * typical.within.latency
-    unknown = np.where([1, 1, 0, 0, 1], row, np.nan)[None]
+    unknown = np.where([1, 1, 0, 0, 1, 1], row, np.nan)[None]
     assert calibration.conclusion(unknown) == typical
+    rows = np.array([row, row])
+    rows[1, 5] = 1000
+    assert calibration.conclusion(rows).segment == 1000, "the smallest pieces that suit a rank"
 
 
 def test_deadlocks_and_messages_that_nobody_wants_are_reported():

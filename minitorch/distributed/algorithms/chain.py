@@ -59,7 +59,7 @@ def chain_pieces(t: Terms, n: float) -> int:
     (N-2+q)(a + n b/q) is smallest at this q: more pieces fill the chain sooner but cost latencies.
     """
     best = sqrt((t.N - 2) * n * t.b / t.a) if t.N > 2 else 1
-    return max(int(best), segments_in(n))
+    return max(int(best), segments_in(n, t.costs))
 
 
 def _chain(link: Link, root: int) -> tuple[int | None, list[int]]:

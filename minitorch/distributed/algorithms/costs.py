@@ -14,8 +14,6 @@ Communication Operations in MPICH" (2005).
 from collections import Counter
 from typing import NamedTuple
 
-from minitorch.distributed.algorithms.pieces import SEGMENT_BYTES
-
 
 class Wire(NamedTuple):
     """One kind of wire: a message of n bytes takes `latency` + n `per_byte` seconds."""
@@ -25,16 +23,17 @@ class Wire(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """The prices on a set of machines, in seconds."""
+    """The prices on a set of machines, in seconds, and the size of pieces that suits them."""
 
     within: Wire  # between two ranks of one host
     between: Wire  # between two hosts, for all their ranks together
     reduce: float  # combining a byte
+    segment: int = 1 << 20  # bytes of the pieces in which large data travels
 
 
 # What this library's messages cost on common machines; see docs/collectives.md.
-LAPTOP = Costs(Wire(5e-5, 5e-10), Wire(1e-3, 8e-9), 5e-11)  # 1 Gbit/s between hosts
-CLUSTER = Costs(Wire(5e-5, 5e-10), Wire(1e-4, 8e-10), 5e-11)  # 10 Gbit/s
+LAPTOP = Costs(Wire(5e-5, 2.5e-10), Wire(1e-3, 8e-9), 5e-11)  # 1 Gbit/s between hosts
+CLUSTER = Costs(Wire(5e-5, 2.5e-10), Wire(1e-4, 8e-10), 5e-11)  # 10 Gbit/s
 DATA_CENTER = Costs(Wire(3e-5, 2e-10), Wire(4e-5, 4e-11), 5e-11)  # 200 Gbit/s
 
 
@@ -75,8 +74,8 @@ class Terms:
 
     def near(self, nbytes: float) -> float:
         """The seconds of a message to a neighbour in rank order; each segment is one of its own."""
-        return max(1, nbytes / SEGMENT_BYTES) * self.a + nbytes * self.b
+        return max(1, nbytes / self.costs.segment) * self.a + nbytes * self.b
 
     def far(self, nbytes: float) -> float:
         """The seconds of a message to anybody, while all others send theirs."""
-        return max(1, nbytes / SEGMENT_BYTES) * self.a + nbytes * self.B
+        return max(1, nbytes / self.costs.segment) * self.a + nbytes * self.B

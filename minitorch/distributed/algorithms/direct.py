@@ -18,7 +18,7 @@ def all_reduce(link: Link, data: np.ndarray, combine: Callable) -> Steps:
 
     Everybody computes the same sum in the same order. Sends (N-1) S bytes a rank.
     """
-    for piece in pieces_of(data):
+    for piece in pieces_of(data, link):
         for k in range(1, link.size):
             link.send((link.rank + k) % link.size, piece)
         own = piece.copy()

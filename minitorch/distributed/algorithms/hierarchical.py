@@ -14,7 +14,7 @@ import numpy as np
 
 from minitorch.distributed.algorithms import chosen
 from minitorch.distributed.algorithms.chosen import all_gather, reduce_scatter
-from minitorch.distributed.algorithms.costs import Costs, Terms, Wire
+from minitorch.distributed.algorithms.costs import Terms, Wire
 from minitorch.distributed.algorithms.pieces import split
 from minitorch.distributed.algorithms.subgroup import among
 from minitorch.distributed.algorithms.table import algorithm, predict
@@ -28,7 +28,7 @@ def cost(t: Terms, n: float) -> float:
     lanes = min(t.ranks_of.values())
     crowd = Wire(t.costs.between.latency, t.costs.between.per_byte * lanes)
     within = Terms(t.costs, (0,) * max(t.ranks_of.values()))
-    across = Terms(Costs(t.costs.within, crowd, t.costs.reduce), tuple(range(t.H)))
+    across = Terms(t.costs._replace(between=crowd), tuple(range(t.H)))
     return (
         min(predict("reduce_scatter", within, n).values())
         + min(predict("all_reduce", across, n / lanes).values())

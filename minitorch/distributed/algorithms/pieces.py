@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from minitorch.distributed.algorithms.costs import Costs
 from minitorch.distributed.link import Link, Steps
 
-SEGMENT_BYTES = 1 << 20
 # Segments sent ahead of those received, where each rank does both.
 WINDOW = 2
 # Where data flows one way, the receiver reports each time that it has taken this many segments;
@@ -30,14 +30,14 @@ def split(data: np.ndarray, pieces: int) -> list[np.ndarray]:
     return [data[start:stop] for start, stop in pairwise(edges)]
 
 
-def pieces_of(data: np.ndarray) -> list[np.ndarray]:
+def pieces_of(data: np.ndarray, link: Link) -> list[np.ndarray]:
     """Cut a flat array into segments; at least one, even if that is empty."""
-    return split(data, segments_in(data.nbytes))
+    return split(data, segments_in(data.nbytes, link.costs))
 
 
-def segments_in(nbytes: float) -> int:
+def segments_in(nbytes: float, costs: Costs) -> int:
     """Into how many segments so many bytes are cut."""
-    return max(1, -int(-nbytes // SEGMENT_BYTES))
+    return max(1, -int(-nbytes // costs.segment))
 
 
 def copy(piece: np.ndarray, message: np.ndarray) -> None:
@@ -64,7 +64,7 @@ def exchange(
     receive: Receive = copy,
 ) -> Steps:
     """Send `outgoing` to one rank while receiving `incoming` from another (or the same)."""
-    sends, receives = pieces_of(outgoing), pieces_of(incoming)
+    sends, receives = pieces_of(outgoing, link), pieces_of(incoming, link)
     for q in range(max(len(sends), len(receives)) + WINDOW):
         if WINDOW <= q < len(receives) + WINDOW:
             receive(receives[q - WINDOW], (yield source))
@@ -74,7 +74,7 @@ def exchange(
 
 def give(link: Link, destination: int, data: np.ndarray) -> Steps:
     """Send `data` to a rank that does `take`, keeping its pace."""
-    for q, piece in enumerate(pieces_of(data)):
+    for q, piece in enumerate(pieces_of(data, link)):
         if waits(q):
             yield destination
         link.send(destination, piece)
@@ -82,7 +82,7 @@ def give(link: Link, destination: int, data: np.ndarray) -> Steps:
 
 def take(link: Link, source: int, data: np.ndarray, receive: Receive = copy) -> Steps:
     """Receive `data` from a rank that does `give`."""
-    pieces = pieces_of(data)
+    pieces = pieces_of(data, link)
     for q, piece in enumerate(pieces):
         receive(piece, (yield source))
         if reports(q, len(pieces)):

@@ -8,7 +8,7 @@ from minitorch.distributed.link import Link, Steps
 
 def send(link: Link, data: np.ndarray, destination: int) -> Steps:
     """Send `data` to one rank, in segments; complete at once, whether or not it is awaited yet."""
-    for segment in pieces_of(data):
+    for segment in pieces_of(data, link):
         link.send(destination, segment)
     return
     yield
@@ -16,6 +16,6 @@ def send(link: Link, data: np.ndarray, destination: int) -> Steps:
 
 def recv(link: Link, data: np.ndarray, source: int) -> Steps:
     """Receive `data` from one rank; if `source` is ANY, from the first that sends."""
-    for segment in pieces_of(data):
+    for segment in pieces_of(data, link):
         copy(segment, (yield source))
         source = link.source

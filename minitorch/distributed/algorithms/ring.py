@@ -67,7 +67,7 @@ def _circulate(
     """
     rank, size = link.rank, link.size
     right, left = (rank + 1) % size, (rank - 1) % size
-    segments = max([segments_in(block.nbytes) for block in blocks])
+    segments = max([segments_in(block.nbytes, link.costs) for block in blocks])
     pieces = [split(block, segments) for block in blocks]
     receive_first = combining(combine) if combine is not None else copy
     window = min(WINDOW, segments)

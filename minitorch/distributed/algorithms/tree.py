@@ -39,7 +39,7 @@ def binomial_broadcast(link: Link, data: np.ndarray, root: int) -> Steps:
            +- 2 --- 3
            +- 1
     """
-    yield from down(link, pieces_of(data), *_binomial(link, root))
+    yield from down(link, pieces_of(data, link), *_binomial(link, root))
 
 
 @algorithm(
@@ -49,7 +49,7 @@ def binomial_broadcast(link: Link, data: np.ndarray, root: int) -> Steps:
 )
 def binomial_reduce(link: Link, data: np.ndarray, combine: Callable, root: int) -> Steps:
     """Combine every rank's `data` into the root's, up the same tree."""
-    yield from up(link, pieces_of(data), combine, *_binomial(link, root))
+    yield from up(link, pieces_of(data, link), combine, *_binomial(link, root))
 
 
 def down(link: Link, pieces: list[np.ndarray], parent: int | None, children: list[int]) -> Steps:

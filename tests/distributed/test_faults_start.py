@@ -1,0 +1,182 @@
+"""A rank fails while the ranks come together: the others hear of it, and soon."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+from .faults import SECONDS, check
+from .harness import try_ranks
+
+TIMEOUT = 12.0  # far more than a death may take, and no more than a test can wait
+
+
+def befall(how):
+    """Let the fault happen to this process."""
+    if how in ("SIGKILL", "SIGSTOP", "SIGINT"):
+        os.kill(os.getpid(), getattr(signal, how))
+        time.sleep(100)
+    if how == "_exit":
+        os._exit(0)
+    if how == "exit 0":
+        sys.exit(0)
+    raise ValueError("the user's own")
+
+
+def come_together(rank, world_size, moment, how, port, victim):
+    """init_process_group, in which the fault befalls the victim at some moment."""
+    import minitorch.distributed as dist
+    from minitorch.distributed import handshake, process_group
+
+    rendezvous = sys.modules["minitorch.distributed.rendezvous"]  # the name is a function's, too
+    if rank == victim:
+        if moment == "before signing in":
+            rendezvous.sign_in = lambda *_: befall(how)
+        if moment == "signed in":
+            rendezvous.wait_until = lambda *_: befall(how)
+        if moment == "with its address given":
+            handshake.Handshake._listen = lambda *_: befall(how)
+        if moment == "before it is connected":
+            handshake.Handshake._greet = lambda *_: befall(how)
+        if moment == "when it is connected":
+            process_group.calibrate = lambda *_: befall(how)
+    if moment == "signed in" and rank == 2:
+        time.sleep(100)  # so that the others have somebody to wait for
+    start = time.monotonic()
+    try:
+        dist.init_process_group(
+            init_method=f"tcp://127.0.0.1:{port}",
+            rank=rank,
+            world_size=world_size,
+            timeout=timedelta(seconds=TIMEOUT),
+        )
+    except RuntimeError as error:
+        return str(error), time.monotonic() - start
+    return None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def outcomes_of(moment, how, victim=1):
+    survivors = {0, 1, 2} - {victim} - ({2} if moment == "signed in" else set())
+    outcomes = try_ranks(
+        come_together,
+        3,
+        *(moment, how, free_port(), victim),
+        process_group=False,
+        timeout=TIMEOUT + 15,
+        awaited=survivors,
+        method="forkserver",
+    )
+    for rank in survivors:
+        assert outcomes[rank].value is not None, outcomes[rank].error or "no error"
+    return {rank: outcomes[rank].value for rank in survivors}
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "exception", "SIGINT", "_exit", "exit 0"])
+def test_a_rank_that_dies_having_signed_in(how):
+    raised = outcomes_of("signed in", how)
+    check(
+        f"{how} while it waits for others to sign in", raised, "rank 1", "ended before all had come"
+    )
+
+
+DEATHS = {
+    "with its address given": ["init_process_group: rank 1 ended before all ranks were connected"],
+    "before it is connected": ["rank 1"],
+    "when it is connected": ["lost rank 1: killed, stopped or unreachable"],
+}
+
+
+@pytest.mark.parametrize("moment", DEATHS)
+def test_a_rank_that_dies_in_the_handshake(moment):
+    check(f"SIGKILL {moment}", outcomes_of(moment, "SIGKILL"), *DEATHS[moment])
+
+
+def test_the_rank_that_hosts_the_store_dies():
+    raised = outcomes_of("with its address given", "SIGKILL", victim=0)
+    check("SIGKILL of rank 0, which hosts the store", raised, "lost the store at", "rank 0")
+
+
+def test_a_rank_that_dies_before_it_signs_in():
+    raised = outcomes_of("before signing in", "SIGKILL")
+    check(
+        "SIGKILL before it has signed in",
+        raised,
+        "rank 1 of 3 did not come to 127.0.0.1",
+        within=TIMEOUT + SECONDS,
+    )
+
+
+@pytest.mark.parametrize(
+    "moment", ["signed in", "with its address given", "before it is connected"]
+)
+@pytest.mark.slow
+def test_a_rank_that_is_stopped_while_they_connect(moment):
+    raised = outcomes_of(moment, "SIGSTOP")
+    check(f"SIGSTOP {moment}", raised, "rank", within=TIMEOUT + SECONDS)
+
+
+def test_a_rank_that_is_stopped_when_it_is_connected():
+    raised = outcomes_of("when it is connected", "SIGSTOP")
+    check("SIGSTOP when it is connected", raised, "lost rank 1: killed, stopped or unreachable")
+
+
+def test_a_port_that_is_taken():
+    import minitorch.distributed as dist
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        start = time.monotonic()
+        with pytest.raises(dist.DistNetworkError) as info:
+            dist.init_process_group(init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=2)
+    check(
+        "a port that is taken",
+        {0: (str(info.value), time.monotonic() - start)},
+        f"could not listen there: {os.strerror(errno.EADDRINUSE)}",
+        "Is another process started as rank 0, or another job at this port?",
+        ranks=2,
+    )
+
+
+def come_to_a_full_disk(rank, world_size, path, full):
+    import minitorch.distributed as dist
+
+    real = os.pwrite
+
+    def pwrite(file, data, offset):
+        if rank == 1 and offset >= full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data, offset)
+
+    os.pwrite = pwrite
+    start = time.monotonic()
+    try:
+        dist.init_process_group(
+            init_method=f"file://{path}",
+            rank=rank,
+            world_size=world_size,
+            timeout=timedelta(seconds=5),
+        )
+    except RuntimeError as error:
+        return str(error), time.monotonic() - start
+    return None
+
+
+def test_a_full_disk_under_a_file_store(tmp_path):
+    path = tmp_path / "store"
+    outcomes = try_ranks(
+        come_to_a_full_disk, 2, str(path), 200, process_group=False, method="forkserver"
+    )
+    raised = {rank: outcome.value for rank, outcome in enumerate(outcomes)}
+    assert None not in raised.values(), outcomes
+    check("a full disk under a FileStore", {1: raised[1]}, "No space left on device", ranks=2)
+    check("a full disk under a FileStore, the others", {0: raised[0]}, "rank 1", ranks=2, within=15)
