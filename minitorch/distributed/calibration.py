@@ -49,7 +49,7 @@ def calibrate(progress: Progress, timeout: float) -> None:
         transport.costs = yield from agree(link, measured, names)
 
     operation = Operation(
-        Fingerprint("barrier"),  # number 0, before all that the program calls
+        Fingerprint("calibration"),  # number 0, before all that the program calls
         np.dtype(np.uint8),
         (0,),
         range(transport.size),

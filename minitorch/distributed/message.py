@@ -29,7 +29,9 @@ class Kind(IntEnum):
 
 
 OPS: list[str] = ["barrier", "all_reduce", "broadcast", "reduce", "all_gather", "send"]
-OPS += ["reduce_scatter", "all_to_all", "gather", "scatter", "new_group"]
+OPS += ["reduce_scatter", "all_to_all", "gather", "scatter", "new_group", "calibration"]
+# The calls that have no data.
+EMPTY = ("barrier", "new_group", "calibration")
 DTYPES: list[str] = [
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
@@ -76,7 +78,7 @@ class Fingerprint(NamedTuple):
 
     def __str__(self) -> str:
         """The call in words: `all_reduce(SUM, 10 x float32)`."""
-        if self.op in ("barrier", "new_group"):
+        if self.op in EMPTY:
             return f"{self.op}({f'{self.elements} ranks' if self.elements else ''})"
         words = [f"{self.elements} x {self.dtype}"]
         if self.splits:

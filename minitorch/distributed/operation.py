@@ -13,7 +13,7 @@ import numpy as np
 from minitorch.distributed.algorithms.costs import Costs
 from minitorch.distributed.errors import DistError
 from minitorch.distributed.link import ANY, Link, Steps
-from minitorch.distributed.message import Fingerprint
+from minitorch.distributed.message import EMPTY, Fingerprint
 from minitorch.distributed.transport import Transport
 
 
@@ -66,7 +66,7 @@ class Operation:
         """The call as errors describe it: `all_reduce #3 (SUM, shape (4, 5), float32)`."""
         call = self.call
         words = [f"shape {self.shape}", call.dtype]
-        if call.op in ("barrier", "new_group"):
+        if call.op in EMPTY:
             words = []
         if self.detail:
             words.append(self.detail)
