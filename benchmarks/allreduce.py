@@ -1,14 +1,17 @@
-"""all_reduce beside PyTorch's Gloo, on this machine: `python benchmarks/allreduce.py`.
+"""Collectives beside PyTorch's Gloo, on this machine: `python benchmarks/allreduce.py`.
 
 Both libraries have their processes up during the whole run and are measured in turn, size by size
 and round by round, so that a disturbance meets both. A call's time is that of rank 0; printed are
-medians over all rounds. As in nccl-tests, algbw is the size over the time, and busbw is
-algbw x 2(N-1)/N, what a ring moves in each direction.
+medians over all rounds. As in nccl-tests, the size is that of the whole data, algbw is size over
+time, and busbw is what each rank then moves in each direction: algbw x 2(N-1)/N for all_reduce,
+x (N-1)/N for reduce_scatter and all_gather, x 1 for broadcast.
 
-    --ranks N      2 by default
-    --sizes A,B    in bytes, for instance 4,64K,16M
-    --rounds N     how often the libraries take turns (7)
-    --tcp          tcp also within this host (Gloo always uses it)
+    --collectives A,B  all_reduce by default; also reduce_scatter, all_gather, broadcast
+    --ranks N,M        2 by default
+    --sizes A,B        in bytes, for instance 4,64K,16M
+    --rounds N         how often the libraries take turns (7)
+    --transport T      memory (default), ipc or tcp within this host (Gloo always uses tcp)
+    --markdown         print tables for the docs
 """
 
 import argparse
@@ -19,12 +22,18 @@ from statistics import median
 
 import numpy as np
 
-SIZES = "4,64,1K,4K,16K,64K,256K,1M,4M,16M,64M"
+SIZES = "4,64,1K,4K,16K,64K,256K,1M,4M,16M,64M,128M"
 ROUND_SECONDS = 0.15  # about how long one library is measured before the other's turn
+BUS_FACTOR = {
+    "all_reduce": lambda n: 2 * (n - 1) / n,
+    "reduce_scatter": lambda n: (n - 1) / n,
+    "all_gather": lambda n: (n - 1) / n,
+    "broadcast": lambda n: 1,
+}
 
 
 def serve(library: str, rank: int, ranks: int, port: int, pipe) -> None:
-    """A rank: run all_reduce on request, (elements, calls) -> seconds of each call."""
+    """A rank: on request, (collective, elements, calls) -> seconds of each call."""
     if library == "gloo":
         import torch
         import torch.distributed as dist
@@ -37,18 +46,28 @@ def serve(library: str, rank: int, ranks: int, port: int, pipe) -> None:
         def tensor_of(array):
             return array
 
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+    def prepared(collective: str, elements: int):
+        whole = tensor_of(np.zeros(elements, np.float32))
+        part = tensor_of(np.zeros(elements // ranks, np.float32))
+        return {
+            "all_reduce": lambda: dist.all_reduce(whole),
+            "reduce_scatter": lambda: dist.reduce_scatter_single(part, whole),
+            "all_gather": lambda: dist.all_gather_single(whole, part),
+            "broadcast": lambda: dist.broadcast(whole, 0),
+        }[collective]
+
+    backend = "gloo" if library == "gloo" else "zmq"
+    dist.init_process_group(backend, f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
     pipe.send("ready")
-    tensors = {}
+    last, call = None, None
     while (request := pipe.recv()) is not None:
-        elements, calls = request
-        if elements not in tensors:
-            tensors.clear()
-            tensors[elements] = tensor_of(np.zeros(elements, np.float32))
+        *what, calls = request
+        if what != last:
+            last, call = what, prepared(*what)
         seconds = []
         for _ in range(calls):
             start = time.perf_counter()
-            dist.all_reduce(tensors[elements])
+            call()
             seconds.append(time.perf_counter() - start)
         pipe.send(seconds)
     dist.destroy_process_group()
@@ -73,10 +92,10 @@ class Library:
         for pipe in self.pipes:
             pipe.recv()
 
-    def measure(self, elements: int, calls: int) -> list[float]:
+    def measure(self, collective: str, elements: int, calls: int) -> list[float]:
         """Rank 0's seconds for each of so many calls."""
         for pipe in self.pipes:
-            pipe.send((elements, calls))
+            pipe.send((collective, elements, calls))
         seconds = [pipe.recv() for pipe in self.pipes]
         return seconds[0]
 
@@ -99,35 +118,61 @@ def in_bytes(size: str) -> int:
     return int(size[:-1]) * units[size[-1]] if size[-1] in units else int(size)
 
 
+def in_words(nbytes: int) -> str:
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if nbytes >= size:
+            return f"{nbytes / size:g} {unit}"
+    return f"{nbytes} B"
+
+
+def compare(libraries: dict[str, Library], collective: str, nbytes: int, rounds: int) -> tuple:
+    """Median seconds of ours and Gloo's."""
+    elements = nbytes // 4
+    first = {name: median(lib.measure(collective, elements, 3)) for name, lib in libraries.items()}
+    calls = max(2, min(300, int(ROUND_SECONDS / max(first.values()))))
+    times: dict[str, list] = {name: [] for name in libraries}
+    for _ in range(rounds):
+        for name, library in libraries.items():
+            times[name] += library.measure(collective, elements, calls)
+    return median(times["minitorch"]), median(times["gloo"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--collectives", default="all_reduce")
+    parser.add_argument("--ranks", default="2")
     parser.add_argument("--sizes", default=SIZES)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tcp", action="store_true")
+    parser.add_argument("--transport", default="memory", choices=("memory", "ipc", "tcp"))
+    parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    if options.tcp:
-        os.environ["MINITORCH_TRANSPORT"] = "tcp"
+    os.environ["MINITORCH_TRANSPORT"] = options.transport
+    columns = ("bytes", "minitorch us", "gloo us", "ratio", "algbw GB/s", "busbw GB/s")
+    bar = "|" if options.markdown else " "
 
-    libraries = {name: Library(name, options.ranks) for name in ("minitorch", "gloo")}
-    print(f"all_reduce of float32, {options.ranks} ranks, medians; the bandwidths are minitorch's")
-    print("     bytes  minitorch us    gloo us  ratio       algbw       busbw")
-    for size in map(in_bytes, options.sizes.split(",")):
-        elements = max(1, size // 4)
-        first = {name: median(lib.measure(elements, 3)) for name, lib in libraries.items()}
-        calls = max(2, min(300, int(ROUND_SECONDS / max(first.values()))))
-        times = {name: [] for name in libraries}
-        for _ in range(options.rounds):
-            for name, library in libraries.items():
-                times[name] += library.measure(elements, calls)
-        ours, theirs = median(times["minitorch"]), median(times["gloo"])
-        algbw = elements * 4 / ours / 1e9
-        busbw = algbw * 2 * (options.ranks - 1) / options.ranks
-        row = f"{elements * 4:>10} {ours * 1e6:>13.0f} {theirs * 1e6:>10.0f} "
-        row += f"{ours / theirs:>6.2f} "
-        print(f"{row}{algbw:>6.2f} GB/s {busbw:>6.2f} GB/s", flush=True)
-    for library in libraries.values():
-        library.stop()
+    for ranks in map(int, options.ranks.split(",")):
+        libraries = {name: Library(name, ranks) for name in ("minitorch", "gloo")}
+        for collective in options.collectives.split(","):
+            print(f"\n{collective} of float32, {ranks} ranks, {options.transport}; medians\n")
+            print(bar + bar.join(f"{name:>13}" for name in columns) + bar)
+            if options.markdown:
+                print("|" + "---:|" * len(columns))
+            for size in map(in_bytes, options.sizes.split(",")):
+                whole = 4 * ranks if collective in ("reduce_scatter", "all_gather") else 4
+                nbytes = max(whole, size - size % whole)
+                ours, theirs = compare(libraries, collective, nbytes, options.rounds)
+                algbw = nbytes / ours / 1e9
+                cells = (
+                    in_words(nbytes),
+                    f"{ours * 1e6:.0f}",
+                    f"{theirs * 1e6:.0f}",
+                    f"{ours / theirs:.2f}",
+                    f"{algbw:.2f}",
+                    f"{algbw * BUS_FACTOR[collective](ranks):.2f}",
+                )
+                print(bar + bar.join(f"{cell:>13}" for cell in cells) + bar, flush=True)
+        for library in libraries.values():
+            library.stop()
 
 
 if __name__ == "__main__":

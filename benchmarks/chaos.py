@@ -182,8 +182,8 @@ def misbehave(job: Job, steps: list[Step], turn: int) -> list[Step] | None:
     return [step._replace(name="barrier" if step.name != "barrier" else "all_reduce")]
 
 
-def plant(job: Job) -> None:
-    """Do on purpose what must be found; on a survivor, at the end."""
+def plant(job: Job) -> str:
+    """Do on purpose what must be found; on a survivor, at the end. Returns its words, if wrong."""
     if job.fault == "hang":
         time.sleep(1000)
     if job.fault == "slow":
@@ -196,12 +196,14 @@ def plant(job: Job) -> None:
         os.setsid()
         time.sleep(1000)
     if job.fault == "wrong rank":
-        raise RuntimeError(f"[rank 0] barrier #1: rank 0 has lost rank {job.victim + 1}: planted")
+        return f"[rank 0] barrier #1: rank 0 has lost rank {job.victim + 1}: planted"
+    return ""
 
 
 def run(rank: int, job: Job, port: int, pipe: Any) -> None:
     """One rank. Reports "ready" once it is in the group, and how it ended."""
     sys.stderr = sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
     import minitorch.distributed as dist
 
     try:
@@ -225,30 +227,20 @@ def run(rank: int, job: Job, port: int, pipe: Any) -> None:
             todo: list[Step] | None = [step]
             at_fault = rank == job.victim and turn >= job.at_call and not struck
             if at_fault and job.fault in (*EXITS, *LATE, *MISTAKES, *PLANTED):
-                when = time.time()
+                pipe.send(("fault", time.time()))
                 if job.fault == "leave" or job.fault in PLANTED:
-                    pipe.send(("fault", when))
                     return dist.destroy_process_group()
-                if job.fault in EXITS:
-                    pipe.send(("fault", when))
                 todo = misbehave(job, steps, turn)
-                if todo is not None:
-                    struck = True
-                    if job.fault not in EXITS:
-                        pipe.send(("fault", when))
-                else:
-                    todo = [step]
-            for one in todo:
+                struck = todo is not None  # or it is tried again at the next call
+            for one in [step] if todo is None else todo:
                 works.append(call(rank, one, groups[tuple(one.members)]))
             if len(works) > 4 and (work := works.pop(0)) is not None:
                 work.wait()
     except RuntimeError as error:
-        try:
-            if rank == (job.victim + 1) % job.ranks:
-                plant(job)
-        except RuntimeError as planted:
-            error = planted
-        pipe.send(("error", time.time(), type(error).__name__, str(error)))
+        words = str(error)
+        if rank == (job.victim + 1) % job.ranks:
+            words = plant(job) or words
+        pipe.send(("error", time.time(), type(error).__name__, words))
     except BaseException as error:
         pipe.send(("own", time.time(), type(error).__name__, str(error)))
         raise
@@ -320,6 +312,10 @@ def play(job: Job, context: Any, patience: float) -> Result:
             complaints.append(f"no end: the process of rank {rank} is still there")
             process.kill()
             process.join()
+        elif process.exitcode not in (0, 1) and rank != job.victim:
+            complaints.append(f"crash: the process of rank {rank} ended with {process.exitcode}")
+        elif process.exitcode == -signal.SIGABRT:
+            complaints.append(f"crash: the victim, rank {rank}, was aborted")
     for pipe in pipes:
         pipe.close()
     return Result(job, complaints, slowest, words)
@@ -357,7 +353,7 @@ def remains(folder: Path, own: set[int]) -> list[str]:
                 found.append(f"segment: in process {process.name}")
             inodes = {link[len("socket:[") : -1] for link in held if link.startswith("socket:[")}
             for line in (process / "net/unix").read_text().splitlines():
-                if "minitorch" in line and line.split()[6] in inodes:
+                if "@minitorch" in line and line.split()[6] in inodes:
                     found.append(f"socket: {line.split()[7]} in process {process.name}")
     return found
 
@@ -382,7 +378,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds until it is a hang")
     parser.add_argument("--json", type=Path, help="write what was counted to this file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="minitorch-chaos-") as folder:
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         os.environ[MARK] = os.environ["TMPDIR"] = tempfile.tempdir = folder
         return play_all(options, Path(folder))
 
@@ -402,8 +398,7 @@ def play_all(options: argparse.Namespace, folder: Path) -> int:
     print(f"{len(results)} jobs; complaints: {dict(counts) or 'none'}")
     print(f"{'fault':<14} jobs  slowest error, s   the words, once")
     for fault in dict.fromkeys(options.only):
-        of_fault = [r for r in results if r.job.fault == fault]
-        if of_fault:
+        if of_fault := [r for r in results if r.job.fault == fault]:
             slowest = max(r.seconds for r in of_fault)
             print(f"{fault:<14} {len(of_fault):>4} {slowest:>17.1f}   {of_fault[0].words[:160]}")
     if options.json:

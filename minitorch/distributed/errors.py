@@ -1,8 +1,10 @@
-"""The errors of this package, under PyTorch's names.
+"""The errors of this package, under PyTorch's names, and how they name ranks.
 
 All of them are RuntimeErrors, so a script that catches RuntimeError around a collective keeps
 working. PyTorch: torch/csrc/Exceptions.h, seen as `torch.distributed.Dist*Error`.
 """
+
+from collections.abc import Iterable
 
 
 class DistError(RuntimeError):
@@ -23,3 +25,9 @@ class DistStoreError(DistError):
 
 class QueueEmptyError(DistStoreError):
     """`queue_pop(key, block=False)` found nothing."""
+
+
+def name_ranks(ranks: Iterable[int]) -> str:
+    """`rank 3`, or `ranks 1, 3`."""
+    names = [str(rank) for rank in sorted(ranks)]
+    return ("rank " if len(names) == 1 else "ranks ") + ", ".join(names)

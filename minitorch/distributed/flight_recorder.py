@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from minitorch.distributed.errors import name_ranks
 from minitorch.distributed.recorder import VARIABLE, in_words
 
 # From this difference on it is worth saying who came last.
@@ -69,7 +70,7 @@ def _compare(
     for rank in members:
         if rank in entries:
             said.setdefault((entries[rank]["call"], entries[rank]["site"]), []).append(rank)
-    parts = [f"{_ranks(ranks)} called {call} at {site}" for (call, site), ranks in said.items()]
+    parts = [f"{name_ranks(ranks)} called {call} at {site}" for (call, site), ranks in said.items()]
     missing = [rank for rank in members if rank not in entries]
     if missing:
         for rank in missing:
@@ -89,7 +90,7 @@ def _compare(
         late = begun[latest] - min(begun.values())
         if late > LATE_SECONDS:
             parts.append(f"rank {latest} called it {late:.1f} s after the first")
-        return f"{where}: {'; '.join(parts)}; it was not completed on {_ranks(unfinished)}."
+        return f"{where}: {'; '.join(parts)}; it was not completed on {name_ranks(unfinished)}."
     return None
 
 
@@ -103,10 +104,6 @@ def _waits(records: dict[int, dict]) -> str:
         if entry["number"] is None and entry["waits_for"] is not None
     ]
     return "".join(waits)
-
-
-def _ranks(ranks: list[int]) -> str:
-    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ PyTorch: ProcessGroupGloo's connectFullMesh (gloo/rendezvous/context.cc), which 
 import json
 import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import zmq
@@ -27,9 +27,10 @@ from minitorch.distributed.addresses import (
     same_host_endpoint,
     shares_memory,
 )
-from minitorch.distributed.errors import DistNetworkError, DistStoreError
+from minitorch.distributed.errors import DistNetworkError, DistStoreError, name_ranks
 from minitorch.distributed.log import logger
 from minitorch.distributed.message import Fingerprint, Kind
+from minitorch.distributed.rendezvous import let_others_hear
 from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, job_secret
 from minitorch.distributed.shared_memory import Inbox, Outbox
 from minitorch.distributed.store.patience import REPORT_EVERY, wait_until
@@ -38,7 +39,7 @@ HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
 # A call that fails is not made again: the peer has ended, or takes us for a stranger. So long its
 # HELLO, which comes by another way, may still be under way.
-BROKEN_SECONDS = 2.0
+BROKEN_SECONDS = 1.0
 
 
 class Handshake:
@@ -145,6 +146,9 @@ class Handshake:
             while not self._store.wait_at_most(list(keys.values()), min(seconds, 1.0)):
                 if self._store.check(["gone"]):
                     gone = self._store.get("gone").decode()
+                    self._store.add("heard", 1)
+                    if self._rank == 0:
+                        let_others_hear(self._store)
                     raise DistNetworkError(f"rank {self._rank} in init_process_group: {gone}")
                 seconds = end - time.monotonic()
                 if seconds <= 0:
@@ -153,7 +157,7 @@ class Handshake:
 
         if not wait_until(all_come, self._left(), missing):
             raise DistStoreError(
-                f"rank {self._rank} waited {self._timeout:.0f} s in init_process_group, but "
+                f"rank {self._rank} waited {self._timeout:g} s in init_process_group, but "
                 f"{missing()} of {self._size} did not come"
             )
 
@@ -231,7 +235,7 @@ class Handshake:
             if silent and self._left() <= 0:
                 raise DistNetworkError(
                     f"rank {self._rank} could not connect to {name_ranks(silent.values())} within "
-                    f"{self._timeout:.0f} s: no answer. Can the hosts reach each other, or does a "
+                    f"{self._timeout:g} s: no answer. Can the hosts reach each other, or does a "
                     "firewall stand between them?"
                 )
             if silent and now > next_report:
@@ -261,9 +265,3 @@ def _make_outbox() -> Outbox | None:
 
 def _hello(rank: int, mapped: bool) -> bytes:
     return Fingerprint("barrier", number=rank, elements=int(mapped)).pack(Kind.HELLO)
-
-
-def name_ranks(ranks: Iterable[int]) -> str:
-    """`rank 3`, or `ranks 1, 3`."""
-    names = [str(rank) for rank in sorted(ranks)]
-    return ("rank " if len(names) == 1 else "ranks ") + ", ".join(names)

@@ -73,7 +73,11 @@ class ZmqProcessGroup(ProcessGroup):
     @classmethod
     def connect(cls, store: Any, rank: int, size: int, timeout: float) -> "ZmqProcessGroup":
         progress = Progress(Transport(rank, size, store, timeout))
-        calibrate(progress, timeout)
+        try:
+            calibrate(progress, timeout)
+        except BaseException:
+            progress.close()  # so that the others hear why
+            raise
         return cls(progress, list(range(size)), 0, timeout)
 
     def new_group(self, ranks, number, timeout):
@@ -215,8 +219,8 @@ class ZmqProcessGroup(ProcessGroup):
             raise DistBackendError(f"{op}: the process group has been destroyed")
         if elements is None:
             elements = array.size if pairs is None else 0
-        number = next(self._calls) if tag is None else -1 - tag
         dtype = _dtype_name(array.dtype)
+        number = next(self._calls) if tag is None else -1 - tag
         call = Fingerprint(op, self._number, number, dtype, elements, reduce_op, root, splits)
         operation = Operation(
             call,
@@ -242,8 +246,11 @@ class ZmqProcessGroup(ProcessGroup):
 
 @functools.cache
 def _dtype_name(dtype: np.dtype) -> str:
-    if dtype.name not in DTYPES:
-        raise TypeError(f"cannot send dtype {dtype.name}; these can be sent: {', '.join(DTYPES)}")
+    if dtype.name not in DTYPES or not dtype.isnative:
+        raise TypeError(
+            f"cannot send dtype {dtype}; these can be sent, in this machine's byte order: "
+            f"{', '.join(DTYPES)}"
+        )
     return dtype.name
 
 

@@ -33,15 +33,15 @@ class FlightRecorder:
         self.rank = rank
         self.size = size
         self._operations: deque[Operation] = deque(maxlen=CAPACITY)
-        self._previous_handler: Any = None
+        self._handler: Any = None
         # Another's handler stays, and only the main thread may set one.
         if (
             hasattr(signal, "SIGUSR1")
             and threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
         ):
-            signal.signal(signal.SIGUSR1, lambda *_: self.dump("SIGUSR1", show=True))
-            self._previous_handler = signal.SIG_DFL
+            self._handler = lambda *_: self.dump("SIGUSR1", show=True)
+            signal.signal(signal.SIGUSR1, self._handler)
 
     def add(self, operation: Operation) -> None:
         """Note a call that is about to start, and the user's line that makes it."""
@@ -62,7 +62,9 @@ class FlightRecorder:
         if not folder:
             if show:
                 lines = [in_words(entry) for entry in self.entries()[-10:]]
-                print(f"[rank {self.rank}] last calls:", *lines, sep="\n  ", file=sys.stderr)
+                text = "\n  ".join([f"[rank {self.rank}] last calls:", *lines])
+                # Not `print`: the signal may have interrupted one, which must not be entered again.
+                os.write(2, f"{text}\n".encode())
             return None
         record = {
             "rank": self.rank,
@@ -83,11 +85,11 @@ class FlightRecorder:
         return path
 
     def close(self) -> None:
-        """Give the signal back."""
-        if self._previous_handler is not None:
+        """Give the signal back, unless somebody has taken it meanwhile."""
+        if self._handler is not None and signal.getsignal(signal.SIGUSR1) is self._handler:
             with contextlib.suppress(ValueError):  # not in the main thread: it stays
-                signal.signal(signal.SIGUSR1, self._previous_handler)
-            self._previous_handler = None
+                signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        self._handler = None
 
 
 def call_site() -> tuple[str, int, str]:

@@ -7,6 +7,7 @@ machines do not have.
 PyTorch: `Backend` in torch/distributed/distributed_c10d.py.
 """
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -86,12 +87,14 @@ def maker_of(backend: str) -> Maker:
             f"the backend {name!r} cannot be used here: it needs the package {package}. The "
             "backend 'zmq' runs everywhere."
         )
-    if name == "gloo":
-        logger.info("backend gloo: minitorch's own backend, zmq, takes its place")
     made = getattr(importlib.import_module(f"minitorch.distributed.{module}"), class_)
-    return lambda store, rank, size, timeout: made.connect(
-        store, rank, size, timeout.total_seconds()
-    )
+
+    def make(store: Any, rank: int, size: int, timeout: timedelta) -> ProcessGroup:
+        if name == "gloo" and rank == 0:
+            _say_what_gloo_is()
+        return made.connect(store, rank, size, timeout.total_seconds())
+
+    return make
 
 
 def is_backend_available(backend: str) -> bool:
@@ -138,6 +141,11 @@ def get_default_backend_for_device(device: Any) -> str:
     if name not in Backend.default_device_backend_map:
         raise ValueError(f"Default backend not registered for device : {device}")
     return Backend.default_device_backend_map[name]
+
+
+@functools.cache  # once
+def _say_what_gloo_is() -> None:
+    logger.warning("backend gloo: minitorch's own backend, zmq, takes its place")
 
 
 def _for_cpu(backend: str) -> str:

@@ -136,7 +136,8 @@ def sign_in(
     """Put this rank's name on the list and wait until the list is full.
 
     The last to come sets the key "go" to "ok", and whoever finds something wrong sets it to a
-    sentence; everybody waits for that one key, so all of them leave with the same news.
+    sentence, or the store does it for one that ends meanwhile; everybody waits for that one key, so
+    all of them leave with the same news.
     """
 
     def refuse(problem: str) -> DistStoreError:
@@ -153,6 +154,7 @@ def sign_in(
             f"its own {noun}, and remove what is left of an earlier run (a process, or the file)."
         )
     store.set(f"{noun} {rank}", me)
+    store.last_will("go", f"{noun} {rank} ({me}) came to {place} and ended before all had come")
     size = int(store.compare_set("world size", "", str(world_size)))
     if size != world_size:
         raise refuse(
@@ -182,7 +184,7 @@ def sign_in(
 
 
 def let_others_hear(store: Store) -> None:
-    """The store ends with its host's process: those who came must read the bad news first."""
+    """The store ends with its host's process: those who came, and live, read the bad news first."""
     end = time.monotonic() + 2.0
     while store.add("heard", 0) < store.add("came", 0) and time.monotonic() < end:
         time.sleep(0.01)

@@ -46,8 +46,12 @@ class Outbox:
 
     def __init__(self) -> None:
         self._file = os.memfd_create("minitorch")
-        os.ftruncate(self._file, HEAD_BYTES + SLOTS * SLOT_BYTES)
-        token, self._marks, self._slots = _map(self._file)
+        try:
+            os.ftruncate(self._file, HEAD_BYTES + SLOTS * SLOT_BYTES)
+            token, self._marks, self._slots = _map(self._file)
+        except BaseException:
+            self.close()
+            raise
         token[:] = np.frombuffer(secrets.token_bytes(TOKEN_BYTES), np.uint8)
         self.address = f"/proc/{os.getpid()}/fd/{self._file} {token.tobytes().hex()}"
 
@@ -92,6 +96,7 @@ class Inbox:
         content = self._slots[slot, :nbytes].view(_Content)
         content.flags.writeable = False
         content.mark = self._marks[slot : slot + 1]
+        content.reader = os.getpid()
         return content.data  # what is made of it holds on to it, as views of arrays do not
 
 
@@ -99,9 +104,11 @@ class _Content(np.ndarray):
     """What is in a slot, until the last that was made of it is gone."""
 
     mark: Any = None
+    reader = 0
 
     def __del__(self) -> None:
-        if self.mark is not None:
+        # A forked child has a copy of this object and the same marks, but it is not the reader.
+        if self.mark is not None and os.getpid() == self.reader:
             self.mark[0] = FREE
 
 

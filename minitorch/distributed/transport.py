@@ -33,18 +33,16 @@ import zmq
 
 from minitorch.distributed import log
 from minitorch.distributed.algorithms.costs import LAPTOP
-from minitorch.distributed.handshake import Handshake, name_ranks
+from minitorch.distributed.handshake import Handshake
 from minitorch.distributed.message import HEADER_BYTES
 from minitorch.distributed.shared_memory import SLOT_BYTES
-
-__all__ = ["Transport", "name_ranks"]
 
 # How long closing waits for a peer to take the last messages.
 LINGER_MS = 2000
 # Below this, one frame with a copied payload is quicker than two frames.
 SINGLE_FRAME_BYTES = 1 << 13
 # See `Transport.segment_bytes`.
-SOCKET_SEGMENT_BYTES = 1 << 18
+SOCKET_SEGMENT_BYTES = 1 << 20
 # In place of a large payload: in which slot of the sender's outbox it is, and how long.
 _BELL = struct.Struct("<iq")
 
@@ -70,10 +68,10 @@ class Transport:
         self._context = zmq.Context(io_threads=1)
         self._context.linger = LINGER_MS
         self._context.sndhwm = self._context.rcvhwm = 0
+        handshake = Handshake(self._context, rank, size, store, timeout)
         self._bell, self._bell_push = socket.socketpair()
         self._bell.setblocking(False)
         self._bell_push.setblocking(False)
-        handshake = Handshake(self._context, rank, size, store, timeout)
         self.hosts = handshake.hosts
         self._inbound = handshake.inbound
         self._outbound = handshake.outbound

@@ -16,11 +16,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minitorch.distributed.errors import DistBackendError, DistError, DistNetworkError
+from minitorch.distributed.errors import DistBackendError, DistError, DistNetworkError, name_ranks
 from minitorch.distributed.link import ANY
 from minitorch.distributed.message import Fingerprint, Kind, unpack
 from minitorch.distributed.operation import Operation
-from minitorch.distributed.transport import Transport, name_ranks
+from minitorch.distributed.transport import Transport
 
 # After this long in one operation a rank tells the others where it is, and for whom it waits, so
 # that a time-out can tell the late from the waiting.

@@ -130,6 +130,23 @@ def test_sigusr1_prints_the_last_calls():
     assert "\n  all_reduce(SUM, 3 x float64) #1 at <string>:5" in done.stderr
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="POSIX")
+def test_a_handler_that_the_program_has_set_since_stays():
+    import minitorch.distributed as dist
+
+    def mine(*_):
+        pass
+
+    before = signal.getsignal(signal.SIGUSR1)
+    dist.init_process_group(store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        signal.signal(signal.SIGUSR1, mine)
+        dist.destroy_process_group()
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_the_command(tmp_path):
     command = [sys.executable, "-m", "minitorch.distributed.flight_recorder"]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)

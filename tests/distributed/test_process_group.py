@@ -321,6 +321,7 @@ def test_wrong_arguments(alone):
         (TypeError, "Expected parameter `tensor` of type torch.Tensor", lambda: dist.all_reduce(5)),
         (TypeError, "`tensor_list` of type List", lambda: dist.all_gather(x, x)),
         (TypeError, "`op` of type ReduceOp", lambda: dist.all_reduce(x, "sum")),
+        (TypeError, "dtype >f4; .* byte order", lambda: dist.all_reduce(x.astype(">f4"))),
         (RuntimeError, "expected length 1.*got 0", lambda: dist.all_gather([], x)),
         (RuntimeError, "index 0.*expected 4 elements, got 3", lambda: dist.all_gather([x[:3]], x)),
         (

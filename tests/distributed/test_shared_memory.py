@@ -102,6 +102,30 @@ def test_another_process(boxes, end, free):
     assert (outbox.put(bytes_of(40_000)) == slot) is free
 
 
+def test_a_forked_child_frees_no_slot(boxes):
+    outbox, inbox = boxes
+    slot = outbox.put(bytes_of(40_000))
+    content = inbox.look(slot, 40_000)
+    if os.fork() == 0:
+        del content
+        os._exit(0)
+    os.wait()
+    assert outbox.put(bytes_of(40_000)) != slot, "we still look into it"
+
+
+def test_an_outbox_that_cannot_be_mapped_leaves_no_file(monkeypatch):
+    from minitorch.distributed import shared_memory
+
+    def no_memory(*_):
+        raise OSError("cannot allocate memory")
+
+    monkeypatch.setattr(shared_memory.mmap, "mmap", no_memory)
+    files = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="cannot allocate"):
+        shared_memory.Outbox()
+    assert os.listdir("/proc/self/fd") == files
+
+
 def crowd(rank, world_size):
     """More large operations at once than there are slots; returns the slots."""
     import minitorch.distributed as dist

@@ -253,3 +253,25 @@ def test_the_wake_up_reaches_all_who_wait(store):
     for thread in threads:
         thread.join(10)
     assert len(woken) == 8
+
+
+FORKS = """
+import os, sys
+from minitorch.distributed import TCPStore
+store = TCPStore("127.0.0.1", 0, is_master=True)
+store.set("key", "value")
+if os.fork() == 0:
+    if sys.argv[1] == "another":
+        TCPStore("127.0.0.1", store.port, is_master=True, multi_tenant=True).close()
+    store.close()
+    sys.exit(0)
+os.wait()
+print(store.get("key").decode())
+"""
+
+
+@pytest.mark.parametrize("what", ["close", "another"])
+def test_a_forked_child_does_not_stop_the_server(what):
+    command = [sys.executable, "-c", FORKS, what]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.stdout == "value\n", done.stderr

@@ -161,7 +161,7 @@ def test_a_silent_rank_is_reported_and_named(monkeypatch, caplog):
     monkeypatch.setattr(handshake.Handshake, "_greet", keep_silent)
     results = start(2, timeout=1.5)
     assert isinstance(results[0], DistNetworkError)
-    assert "rank 0 could not connect to rank 1 within 2 s: no answer" in str(results[0])
+    assert "rank 0 could not connect to rank 1 within 1.5 s: no answer" in str(results[0])
     said = [record.getMessage() for record in caplog.records]
     assert any(text.startswith("waiting for rank 1, ") for text in said), said
 

@@ -17,8 +17,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from minitorch.distributed.backend import Work
+import numpy as np
+
+from minitorch.distributed.backend import ProcessGroup, Work
 from minitorch.distributed.errors import DistBackendError
+from minitorch.distributed.message import checksum
+from minitorch.distributed.reduce_op import ReduceOp
 
 # So long a wait only lets other threads and processes run between two questions, as messages take
 # microseconds. After that it sleeps in between: somebody is late.
@@ -42,11 +46,6 @@ class Engine:
         self.failure = self.failure or error
         return error
 
-    def check(self, call: str) -> None:
-        """Raise DistBackendError if an earlier call has failed."""
-        if self.failure is not None:
-            raise DistBackendError(f"{call}: this job has failed before: {self.failure}")
-
     def settle(self, seconds: float) -> bool:
         """Give what is under way so long to end; whether it has."""
         deadline = time.monotonic() + seconds
@@ -57,7 +56,8 @@ class EngineWork(Work):
     """A call that an engine is asked about.
 
     `over()` says whether the engine is done, and may raise; `finish(self)` then puts the result
-    where it belongs. `call` describes it in errors.
+    where it belongs. `call` describes it in errors. `buffers` (anything that holds them) lives as
+    long as the engine may touch them.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class EngineWork(Work):
         timeout: float,
         over: Callable[[], bool],
         finish: Callable[["EngineWork"], Any] | None = None,
+        buffers: Any = None,
     ) -> None:
         self.source = -1  # where a receive's message came from
         self._engine = engine
@@ -75,6 +76,7 @@ class EngineWork(Work):
         self._started = time.monotonic()
         self._over = over
         self._finish = finish
+        self._buffers = buffers
         self._done = False
         self._error: Exception | None = None
         self._asking = threading.Lock()  # engines want one thread at a time
@@ -124,7 +126,7 @@ class EngineWork(Work):
                         if self._finish is not None:
                             self._finish(self)
                         del self._engine.pending[self]
-                        self._over = self._finish = None  # type: ignore[assignment]
+                        self._over = self._finish = self._buffers = None  # type: ignore
                         self._done = True
                 except Exception as error:
                     self._fail(f"{self.call()}: {error}", error)
@@ -134,6 +136,46 @@ class EngineWork(Work):
         self._error = self._engine.fail(problem)
         self._error.__cause__ = cause
         self._done = True
+
+
+class EngineGroup(ProcessGroup):
+    """What the groups of both engines do alike: name their calls, refuse them after a failure."""
+
+    def __init__(self, engine: Engine, ranks: list[int], rank: int, timeout: float) -> None:
+        super().__init__(ranks, rank, timeout)
+        self._engine = engine
+        self._calls = 0
+        self._destroyed = False
+
+    def _begin(
+        self, op: str, array: np.ndarray, reduce_op: ReduceOp | None = None, root: int | None = None
+    ) -> Callable[[], str]:
+        """Count a new call; returns what describes it. Raises DistBackendError in a dead group."""
+        self._calls += 1
+        number, shape = self._calls, tuple(array.shape)
+
+        def call() -> str:
+            words = [f"shape {shape}", array.dtype.name] if op != "barrier" else []
+            words += [reduce_op.name] if reduce_op is not None else []
+            words += [f"root {root}"] if root is not None else []
+            words += [f"group {self.group_name}"] if self.group_name != "0" else []
+            detail = f" ({', '.join(words)})" if words else ""
+            return f"[rank {self.ranks[self._rank]}] {op}{detail}, call {number} of the group"
+
+        if self._destroyed:
+            raise DistBackendError(f"{call()}: the process group has been destroyed")
+        if self._engine.failure is not None:
+            raise DistBackendError(f"{call()}: this job has failed before: {self._engine.failure}")
+        return call
+
+    def _agree(self, call: str, members: list[int]) -> None:
+        """Raise DistBackendError on every rank of this group unless all name the same members."""
+        own = checksum(members)
+        numbers = np.zeros(self.size(), np.int64)
+        self.all_gather(list(numbers.reshape(-1, 1)), np.array([own])).wait()
+        others = [self.ranks[i] for i in np.flatnonzero(numbers != own)]
+        if others:
+            raise self._engine.fail(f"{call}: ranks {others} name other members")
 
 
 def within(seconds: float, call: str, blocking: Callable[[], Any]) -> Any:

@@ -10,48 +10,28 @@ Every call starts MPI's non-blocking form, which can be asked whether it is over
 have a time-out. MPI moves data only while the program is inside MPI, so a call with async_op goes
 on when somebody asks about it or waits.
 
-Invariant: MPI gives no way back from a failure: what was started cannot be called off. So once a
-call has failed, all later ones do, and the process ends the whole job (MPI_Abort) when it exits;
-MPI would wait for ever otherwise.
+Invariant: what a call sends is kept as it was, and what it fills is nobody else's, until MPI is
+done. (mpi4py 4.1 lets go of the buffers of calls that are under way: we keep them.)
 
-What MPI does not do: compare the ranks' calls, or say who is missing. docs/backends.md has more.
+How MPI starts and ends in a process is in mpi_process.py. MPI compares no calls of different ranks,
+and does not say who is missing; docs/backends.md has more about what differs.
 PyTorch: torch/csrc/distributed/c10d/ProcessGroupMPI.cpp.
 """
 
-import atexit
 import functools
-import os
-import sys
-import warnings
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
 from minitorch.distributed import log
-from minitorch.distributed.backend import ProcessGroup, Work
-from minitorch.distributed.backends.engine import Engine, EngineWork, within
+from minitorch.distributed.backend import Work
+from minitorch.distributed.backends.engine import EngineGroup, EngineWork, within
+from minitorch.distributed.backends.mpi_process import MPI, engine, settle
 from minitorch.distributed.backends.packing import Packed
 from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.link import ANY
-from minitorch.distributed.message import checksum
 from minitorch.distributed.reduce_op import ReduceOp, average, ufunc_of
-from minitorch.distributed.rendezvous import Meeting, register_rendezvous_handler
-
-try:
-    from mpi4py import MPI  # which starts MPI
-except (ImportError, RuntimeError) as error:
-    raise RuntimeError(
-        f"the backend 'mpi' cannot be used here: mpi4py does not load ({error}). Install mpi4py "
-        "and an MPI library such as Open MPI or MPICH; the backend 'zmq' runs everywhere."
-    ) from error
-
-# How long leaving waits for what was sent and not yet received.
-LEAVE_SECONDS = 5.0
-
-_engine = Engine()  # one, because there is one MPI in a process, and no second start
 
 _TYPES = {
     "bool": MPI.UINT8_T,
@@ -76,20 +56,19 @@ _OPS = {
 }
 
 
-class MpiProcessGroup(ProcessGroup):
+class MpiProcessGroup(EngineGroup):
     """The collectives of an MPI communicator."""
 
     def __init__(self, comm: Any, ranks: list[int], rank: int, timeout: float) -> None:
-        super().__init__(ranks, rank, timeout)
+        super().__init__(engine, ranks, rank, timeout)
         self._comm = comm
-        self._calls = 0
-        self._destroyed = False
 
     @classmethod
     def connect(cls, store: Any, rank: int, size: int, timeout: float) -> "MpiProcessGroup":
-        _engine.check("init_process_group")
+        if engine.failure is not None:
+            raise DistBackendError(f"init_process_group: MPI has failed before: {engine.failure}")
         comm, request = MPI.COMM_WORLD.Idup()  # our messages never meet those of the script
-        EngineWork(_engine, lambda: "init_process_group", timeout, request.Test).wait()
+        EngineWork(engine, lambda: "init_process_group", timeout, request.Test).wait()
         log.set_rank(rank)
         log.logger.info("backend mpi: %s", MPI.Get_library_version().split(",")[0])
         return cls(comm, list(range(size)), rank, timeout)
@@ -97,23 +76,24 @@ class MpiProcessGroup(ProcessGroup):
     def new_group(self, ranks, number, timeout):
         call = f"new_group (ranks {ranks})"
         if number > 0:
-            self._compare(call, checksum(ranks))
+            self._agree(call, ranks)
         me = self.ranks[self._rank]
         if me not in ranks:
             return None
         members = self._comm.Get_group().Incl([self.ranks.index(rank) for rank in ranks])
-        _engine.check(call)
+        tag = number % (1 << 15)
+
+        def create() -> Any:
+            return self._comm.Create_group(members, tag)
+
         try:
-            comm = within(
-                timeout, call, lambda: self._comm.Create_group(members, number % (1 << 15))
-            )
+            return MpiProcessGroup(within(timeout, call, create), ranks, me, timeout)
         except Exception as error:
-            raise _engine.fail(str(error)) from error
-        return MpiProcessGroup(comm, ranks, me, timeout)
+            raise engine.fail(str(error)) from error
 
     def destroy(self):
         self._destroyed = True
-        _settle()
+        settle()
 
     def all_reduce(self, array, op, async_op=False):
         buffer = Packed([array], fill=True)
@@ -268,37 +248,15 @@ class MpiProcessGroup(ProcessGroup):
         status: Any = None,
     ) -> Work:
         """Start a call: `start` returns MPI's request, `finish` puts the result in place."""
-        self._calls += 1
-        number, shape = self._calls, array.shape
-
-        def call() -> str:
-            words = [f"shape {shape}, {array.dtype.name}"] if op != "barrier" else []
-            words += [reduce_op.name] if reduce_op is not None else []
-            words += [f"root {root}"] if root is not None else []
-            words += [f"group {self.group_name}"] if self.group_name != "0" else []
-            detail = f" ({', '.join(words)})" if words else ""
-            return f"[rank {self.ranks[self._rank]}] {op}{detail}, call {number} of the group"
-
-        if self._destroyed:
-            raise DistBackendError(f"{call()}: the process group has been destroyed")
-        if _engine.failure is not None:
-            _engine.check(call())
+        call = self._begin(op, array, reduce_op, root)
         _type_of(array.dtype)
         try:
             request = start()
         except (MPI.Exception, OverflowError) as error:
-            raise _engine.fail(f"{call()}: {error}") from error
+            raise engine.fail(f"{call()}: {error}") from error
         return EngineWork(
-            _engine, call, self.timeout, lambda: request.Test(status), finish
+            engine, call, self.timeout, lambda: request.Test(status), finish, buffers=start
         )
-
-    def _compare(self, call: str, number: int) -> None:
-        """Raise DistBackendError on every rank unless all have the same number."""
-        numbers = np.zeros(self.size(), np.int64)
-        self.all_gather(list(numbers.reshape(-1, 1)), np.array([number])).wait()
-        others = [self.ranks[i] for i in np.flatnonzero(numbers != number)]
-        if others:
-            raise _engine.fail(f"{call}: ranks {others} name other members")
 
 
 @functools.cache
@@ -339,59 +297,3 @@ def _reduction(op: ReduceOp, dtype: np.dtype) -> Any:
         ufunc(np.frombuffer(incoming, np.uint8).view(dtype), result, out=result)
 
     return MPI.Op.Create(combine, commute=True)
-
-
-def _settle() -> bool:
-    """Let what is on its way arrive; whether it has, and nothing failed."""
-    if _engine.failure is None and not _engine.settle(LEAVE_SECONDS):
-        calls = ", ".join([work.call() for work in _engine.pending])
-        log.logger.warning("%s", _engine.fail(f"left while these were under way: {calls}"))
-    return _engine.failure is None
-
-
-def _abort_after_failure() -> None:
-    """End the job if this process exits after an error, its own or a collective's.
-
-    Otherwise it would wait in MPI_Finalize for the others, who wait for it.
-    """
-    raised = []
-    report = sys.excepthook
-
-    def remember(*error: Any) -> None:
-        raised.append(error)
-        report(*error)
-
-    def leave() -> None:
-        if raised or not _settle():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            MPI.COMM_WORLD.Abort(1)
-
-    sys.excepthook = remember
-    atexit.register(leave)
-
-
-def _rendezvous(url: str, timeout: timedelta | None = None) -> Meeting:
-    """The ranks are those that mpirun has started, whatever the arguments say.
-
-    PyTorch ignores them too. Raises RuntimeError where another launcher has started the ranks.
-    """
-    rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
-    given = {name: int(value) for name, value in parse_qsl(urlsplit(url).query)}
-    wanted = given.get("world_size", int(os.environ.get("WORLD_SIZE", 1)))
-    if size == 1 and wanted > 1:
-        raise RuntimeError(
-            f"the backend 'mpi' was to have {wanted} ranks, but this process was not started by "
-            f"MPI: use `mpirun -n {wanted} python script.py` (or srun), or the backend 'zmq'"
-        )
-    if given and given != {"rank": rank, "world_size": size}:
-        warnings.warn(
-            f"For the backend mpi, {given} are ignored: MPI says that this is rank {rank} "
-            f"of {size}",
-            stacklevel=4,
-        )
-    yield None, rank, size  # type: ignore[misc]
-
-
-register_rendezvous_handler("mpi", _rendezvous)
-_abort_after_failure()

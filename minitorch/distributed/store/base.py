@@ -89,6 +89,10 @@ class Store:
         """Store `value` under `key`, replacing what was there."""
         self._lacks("set")
 
+    def last_will(self, key: str, value: str | bytes) -> None:
+        """Let `key` be set to `value`, unless it has one, when this client has gone, in whatever
+        way. Only a TCPStore, which has connections, can tell. Not in PyTorch."""
+
     def get(self, key: str) -> bytes:
         """The value of `key`; waits until it exists. Raises DistStoreError after the time-out."""
         self._lacks("get")

@@ -19,6 +19,7 @@ from minitorch.distributed.store.hash import HashStore
 from minitorch.distributed.store.protocol import (
     COUNT,
     INTEGER,
+    LAST_WILL,
     MAGIC,
     MAX_KEYS,
     MAX_REQUEST,
@@ -69,6 +70,7 @@ class Client:
         self.unsent = bytearray()
         self.introduced = False  # it has said hello
         self.awaited: set[str] = set()  # keys of a pending WAIT or BARRIER that are yet to come
+        self.will: dict[str, bytes] = {}  # what to set when it has gone
         self.size = 0  # of the present request so far
         self._conversation = board.converse(self)
         self._wanted = next(self._conversation)
@@ -120,6 +122,13 @@ class Board:
                 del self._waiting[key]
         client.awaited = set()
 
+    def execute_will(self, client: Client) -> None:
+        """A client has gone: tell those who wait what it has left for them."""
+        self.leave(client)
+        for key, value in client.will.items():
+            self._table.compare_set(key, b"", value)
+            self._announce(key)
+
     def _wait(self, client: Client, keys: set[str]) -> bytes:
         self.leave(client)
         client.awaited = keys
@@ -147,6 +156,9 @@ class Board:
         match query:
             case Query.SET | Query.APPEND | Query.QUEUE_PUSH:
                 key, value = (yield from read_key()), (yield from read_value())
+                if key.startswith(LAST_WILL):
+                    client.will[key.removeprefix(LAST_WILL)] = value
+                    return b""
                 put = {
                     Query.SET: table.set,
                     Query.APPEND: table.append,

@@ -41,6 +41,9 @@ class PrefixStore(Store):
     def set(self, key, value):
         self.underlying_store.set(self._prefix + key, value)
 
+    def last_will(self, key, value):
+        self.underlying_store.last_will(self._prefix + key, value)
+
     def get(self, key):
         return self.underlying_store.get(self._prefix + key)
 

@@ -25,6 +25,10 @@ MAGIC = 0x3C85F7CE  # so that strangers are told apart
 MAX_REQUEST = 64 << 20
 MAX_KEYS = 1 << 17  # in one request
 
+# What is set under such a key comes into force, under the rest of the key, when its client has hung
+# up. (PyTorch's server knows nothing of this, and keeps it as it keeps any key.)
+LAST_WILL = "/last will: "
+
 READY, NOT_READY = b"\0", b"\1"  # replies to CHECK
 STOP_WAITING, WAIT_CANCELED = b"\0", b"\1"  # replies to WAIT, BARRIER and CANCEL_WAIT
 

@@ -56,6 +56,7 @@ class StoreServer:
                 f"one), or end the process that holds it."
             ) from error
         self.port: int = self._listener.getsockname()[1]
+        self._process = os.getpid()
         self._closing, self._closed = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._listener.setblocking(False)
@@ -72,6 +73,8 @@ class StoreServer:
 
     def close(self) -> None:
         """Stop serving; clients that wait get an error at once."""
+        if self._process != os.getpid():  # a forked child has a copy of this, but not the thread
+            return
         _servers.pop(self.port, None)
         with contextlib.suppress(OSError):
             self._closing.send(b"x")
@@ -127,9 +130,10 @@ class StoreServer:
                 return
             except OSError:
                 data = b""
-            if not data:
-                return self._drop(client)
-            client.received += data
+            if data:
+                client.received += data
+            else:
+                self._drop(client)
         self._board.woken.add(client)
         while self._board.woken:
             self._go_on(self._board.woken.pop())
@@ -178,7 +182,7 @@ class StoreServer:
         self._drop(client)
 
     def _drop(self, client: Client) -> None:
-        self._board.leave(client)
+        self._board.execute_will(client)
         client.end()
         self._strangers.pop(client, None)
         connection = self._clients.pop(client)

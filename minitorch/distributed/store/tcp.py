@@ -22,6 +22,7 @@ from minitorch.distributed.store.patience import poll, seconds_of, wait_until
 from minitorch.distributed.store.protocol import (
     COUNT,
     INTEGER,
+    LAST_WILL,
     MAX_KEYS,
     MAX_REQUEST,
     READY,
@@ -113,6 +114,9 @@ class TCPStore(Store):
 
     def set(self, key, value):
         self._ask(Query.SET, self._name(key), pack(as_bytes(value)))
+
+    def last_will(self, key, value):
+        self._ask(Query.SET, pack(LAST_WILL + self._KEY + key), pack(as_bytes(value)))
 
     def get(self, key):
         self.wait([key])
