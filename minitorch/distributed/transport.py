@@ -42,7 +42,7 @@ LINGER_MS = 2000
 # Below this, one frame with a copied payload is quicker than two frames.
 SINGLE_FRAME_BYTES = 1 << 13
 # See `Transport.segment_bytes`.
-SOCKET_SEGMENT_BYTES = 1 << 20
+SOCKET_SEGMENT_BYTES = 1 << 19
 # In place of a large payload: in which slot of the sender's outbox it is, and how long.
 _BELL = struct.Struct("<iq")
 
