@@ -263,7 +263,9 @@ def run_programs(rank: int, world_size: int, seed: int, count: int, gloo_port: i
             if got is not None and step.name in ("all_reduce", "broadcast", "all_gather"):
                 checksums[which] = zlib.crc32(got.tobytes(), checksums.get(which, 0))
             if step.dtype in GLOO_DTYPES and step.name not in GLOO_LACKS and step.elements:
-                _, result = one.start(gloo, gloo_group, torch.from_numpy, False)
+                work, result = one.start(gloo, gloo_group, torch.from_numpy, False)
+                if work is not None:
+                    work.wait()
                 if step.name != "reduce" or one.rank == step.root:  # Gloo leaves garbage elsewhere
                     one.check("Gloo", result())
                     counts["compared with Gloo"] += 1
