@@ -206,18 +206,20 @@ def run(rank: int, job: Job, port: int, pipe: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
     import minitorch.distributed as dist
 
+    timeout = timedelta(seconds=TIMEOUT)
     try:
         pipe.send("begun")
         dist.init_process_group(
             init_method=f"tcp://127.0.0.1:{port}",
             rank=rank,
             world_size=job.ranks,
-            timeout=timedelta(seconds=TIMEOUT),
+            timeout=timeout if job.fault in EARLY else timedelta(seconds=60),
         )
+        dist.group.WORLD.set_timeout(timeout)
         pipe.send("ready")
         steps = program(job)
         lists = dict.fromkeys(tuple(step.members) for step in steps)
-        groups = {members: dist.new_group(list(members)) for members in sorted(lists)}
+        groups = {members: dist.new_group(list(members), timeout) for members in sorted(lists)}
         works: list[Any] = []
         struck = False
         for turn in range(1_000_000):
@@ -302,6 +304,7 @@ def play(job: Job, context: Any, patience: float) -> Result:
             complaints.append(f"hang: rank {rank} did not end")
             continue
         when, name, words = errors[rank]
+        struck = struck or when
         slowest = max(slowest, when - struck)
         complaints += judge(job, rank, when - struck, name, words)
     for rank, process in enumerate(processes):
@@ -341,7 +344,7 @@ def numbers(text: str) -> list[str]:
 
 def remains(folder: Path, own: set[int]) -> list[str]:
     """What this run has left: processes, and what any of them holds; files."""
-    found = [f"file: {path}" for path in folder.rglob("*") if "pymp-" not in str(path)]
+    found = [f"file: {path}" for path in folder.rglob("*")]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"{MARK}={folder}".encode() not in (process / "environ").read_bytes().split(b"\0"):
@@ -378,8 +381,8 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds until it is a hang")
     parser.add_argument("--json", type=Path, help="write what was counted to this file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        os.environ[MARK] = os.environ["TMPDIR"] = tempfile.tempdir = folder
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        os.environ[MARK] = os.environ["TMPDIR"] = folder  # for the processes that we start
         return play_all(options, Path(folder))
 
 

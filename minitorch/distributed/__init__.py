@@ -1,9 +1,21 @@
 """Distributed training: process groups, collectives, stores and the launcher.
 
-Read in this order: link.py (what an algorithm may know of the network), algorithms (who sends what
-to whom), message.py (the fingerprint), transport.py (ZeroMQ), progress.py (the event loop) and
-watch.py (every way to fail), backend.py (what a process group is) and process_group.py (ours); then
-PyTorch's functions: world.py, groups.py, collectives.py, blocks.py, point_to_point.py, objects.py.
+To read it, follow one call with docs/reading.md ("How a collective travels"), or take the files in
+this order:
+
+| | |
+|---|---|
+| who sends what to whom | `link`, then `algorithms/`: `direct`, `ring`, `pieces`, `table` |
+| one call | `message` (its fingerprint), `operation` |
+| how bytes travel | `transport`, `shared_memory` |
+| how calls go on, and fail | `progress` (the event loop), `watch` |
+| what a backend is, and ours | `backend`, `process_group`; others: `registry`, `backends/` |
+| PyTorch's functions | `arguments`, `collectives`, `blocks`, `point_to_point`, `objects` |
+| how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `security`, `calibration` |
+| groups of some ranks | `groups` |
+| what happened? | `recorder`, `flight_recorder`, `log`, `errors` |
+| thousands of ranks in one thread | `simulation` |
+| starting the processes | `run`, `launcher/` |
 
 PyTorch: torch/distributed/__init__.py.
 """

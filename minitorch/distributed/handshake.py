@@ -33,7 +33,7 @@ from minitorch.distributed.message import Fingerprint, Kind
 from minitorch.distributed.rendezvous import let_others_hear
 from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, job_secret
 from minitorch.distributed.shared_memory import Inbox, Outbox
-from minitorch.distributed.store.patience import REPORT_EVERY, wait_until
+from minitorch.distributed.store.patience import wait_until
 
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
@@ -145,21 +145,28 @@ class Handshake:
             end = time.monotonic() + seconds
             while not self._store.wait_at_most(list(keys.values()), min(seconds, 1.0)):
                 if self._store.check(["gone"]):
-                    gone = self._store.get("gone").decode()
-                    self._store.add("heard", 1)
-                    if self._rank == 0:
-                        let_others_hear(self._store)
-                    raise DistNetworkError(f"rank {self._rank} in init_process_group: {gone}")
+                    news = self._settle_on("")
+                    raise DistNetworkError(f"rank {self._rank} in init_process_group: {news}")
                 seconds = end - time.monotonic()
                 if seconds <= 0:
                     return False
             return True
 
         if not wait_until(all_come, self._left(), missing):
+            news = f"{missing()} of {self._size} did not come"
+            self._settle_on(f"{news} within {self._timeout:g} s")
             raise DistStoreError(
-                f"rank {self._rank} waited {self._timeout:g} s in init_process_group, but "
-                f"{missing()} of {self._size} did not come"
+                f"rank {self._rank} waited {self._timeout:g} s in init_process_group, but {news}"
             )
+
+    def _settle_on(self, news: str) -> str:
+        """Give up, for one reason on all ranks: the first that anybody had. Rank 0, with which the
+        store may end, lets the others read it first."""
+        news = self._store.compare_set("gone", "", news).decode()
+        self._store.add("heard", 1)
+        if self._rank == 0:
+            let_others_hear(self._store)
+        return news
 
     def _own_address(self) -> str:
         """The address by which this host reached the store."""
@@ -207,41 +214,49 @@ class Handshake:
             socket.send(_hello(self._rank, mapped=peer in self.inboxes))
         silent = {socket: peer for peer, socket in self.inbound.items()}
         broken: dict[int, float] = {}  # peer -> since when our call to it is broken
-        next_report = time.monotonic() + REPORT_EVERY
-        while silent:
-            polls = [(socket, zmq.POLLIN) for socket in (*silent, doorkeeper.socket)]
-            for socket, _ in zmq.zmq_poll(polls, 100):
-                if socket is doorkeeper.socket:
-                    doorkeeper.answer()
-                    continue
-                peer, hello = silent[socket], socket.recv()
-                if hello not in (_hello(peer, False), _hello(peer, True)):
-                    raise DistNetworkError(
-                        f"what calls itself rank {peer} speaks another language than rank "
-                        f"{self._rank}: is it another version of minitorch?"
-                    )
-                if hello == _hello(peer, True):
-                    self.readers.add(peer)
-                logger.debug("heard from rank %d", silent.pop(socket))
-            now = time.monotonic()
-            for peer in silent.values():
-                if not self._ended[peer].get(zmq.EVENTS) & zmq.POLLIN:
-                    continue
-                if now - broken.setdefault(peer, now) > BROKEN_SECONDS:
-                    raise DistNetworkError(
-                        f"rank {peer} hung up on rank {self._rank} while they were connecting: it "
-                        "has ended, or takes us for a stranger"
-                    )
-            if silent and self._left() <= 0:
+
+        def all_heard(seconds: float) -> bool:
+            end = time.monotonic() + seconds
+            while silent and time.monotonic() < end:
+                self._hear(silent, doorkeeper)
+                self._check_calls(silent.values(), broken)
+            return not silent
+
+        if not wait_until(all_heard, self._left(), lambda: name_ranks(silent.values())):
+            raise DistNetworkError(
+                f"rank {self._rank} could not connect to {name_ranks(silent.values())} within "
+                f"{self._timeout:g} s: no answer. Can the hosts reach each other, or does a "
+                "firewall stand between them?"
+            )
+
+    def _hear(self, silent: dict[Any, int], doorkeeper: Doorkeeper) -> None:
+        """Take the HELLOs that come within a moment, and let in those who show their key."""
+        polls = [(socket, zmq.POLLIN) for socket in (*silent, doorkeeper.socket)]
+        for socket, _ in zmq.zmq_poll(polls, 100):
+            if socket is doorkeeper.socket:
+                doorkeeper.answer()
+                continue
+            peer, hello = silent[socket], socket.recv()
+            if hello not in (_hello(peer, False), _hello(peer, True)):
                 raise DistNetworkError(
-                    f"rank {self._rank} could not connect to {name_ranks(silent.values())} within "
-                    f"{self._timeout:g} s: no answer. Can the hosts reach each other, or does a "
-                    "firewall stand between them?"
+                    f"what calls itself rank {peer} speaks another language than rank "
+                    f"{self._rank}: is it another version of minitorch?"
                 )
-            if silent and now > next_report:
-                next_report = now + REPORT_EVERY
-                waited = now - self._start
-                logger.warning("waiting for %s, %.0f s", name_ranks(silent.values()), waited)
+            if hello == _hello(peer, True):
+                self.readers.add(peer)
+            logger.debug("heard from rank %d", silent.pop(socket))
+
+    def _check_calls(self, peers: Collection[int], broken: dict[int, float]) -> None:
+        """Raise an error if our call to one of `peers`, not yet heard from, has failed for good."""
+        now = time.monotonic()
+        for peer in peers:
+            if not self._ended[peer].get(zmq.EVENTS) & zmq.POLLIN:
+                continue
+            if now - broken.setdefault(peer, now) > BROKEN_SECONDS:
+                raise DistNetworkError(
+                    f"rank {peer} hung up on rank {self._rank} while they were connecting: it "
+                    "has ended, or takes us for a stranger"
+                )
 
     def _open(self, endpoint: str) -> Any:
         socket = self._context.socket(zmq.PAIR)

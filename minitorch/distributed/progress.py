@@ -157,7 +157,9 @@ class Progress:
         for peer in self.transport.peers:
             while self._receive(peer):
                 pass
-        self._watch.inspect(self._active, lost, now)
+        # With those about to start: where calls are short, none is active when the time for a check
+        # comes, and the death of a rank that takes no part in them would not be noticed.
+        self._watch.inspect([*self._active, *self._incoming], lost, now)
         self._give_up()
 
     def _start_incoming(self) -> None:

@@ -20,8 +20,10 @@ caller in if it shows
 - PLAIN, within one host: the password of this pair. Nothing is encrypted, as only root could listen
   in on ipc or loopback, and root can read our memory anyway, while encryption would make a large
   all_reduce two to three times slower (docs/security.md).
-MINITORCH_ENCRYPT=always or never changes that. What passes is not for long: `Doorkeeper` decides,
-and when all ranks are in it is gone, and with it every way to be let in.
+What goes through shared memory (shared_memory.py) lies where only the user's own processes, and
+root, can map it. MINITORCH_ENCRYPT=always or never changes what is encrypted on the sockets.
+
+`Doorkeeper` decides who is let in. When all ranks are in it is gone, and with it every way in.
 
 An attacker on this host, another user: sees that the job runs and where it listens; may connect
 there, and is turned away. Gets neither data nor code in. Processes of the *same* user, and root,

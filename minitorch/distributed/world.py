@@ -128,8 +128,8 @@ def add_group(
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
     """Leave a group; without an argument all of them, closing the connections.
 
-    Mirrors `torch.distributed.destroy_process_group`. What is still in flight fails, here and on
-    the ranks that wait for it.
+    What is still in flight then fails, here and on the ranks that wait for it. Mirrors
+    `torch.distributed.destroy_process_group`.
     """
     global _world
     chosen = member_group(group)

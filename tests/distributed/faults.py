@@ -50,7 +50,7 @@ def _cell(text: str) -> str:
     """An error's text without what differs from run to run."""
     text = re.sub(r"process \d+ on [\w.-]+", "process ... on ...", text)
     text = re.sub(r"process \d+", "process ...", text)
-    text = re.sub(r"(127\.0\.0\.1|localhost):\d+", r"\1:...", text)
+    text = re.sub(r"(127\.0\.0\.1|localhost)(:|', )\d+", r"\1\2...", text)
     text = re.sub(r"/\S*/", ".../", text)
     return " ".join(text.split()).replace("|", "\\|")
 
@@ -70,7 +70,7 @@ def main() -> int:
         found = [json.loads(line) for line in rows.read_text().splitlines()]
     lines = ["| fault | the error | seconds | ranks that raised |\n", "|---|---|---|---|\n"]
     for row in sorted(found, key=lambda row: row["fault"]):
-        seconds = f"{row['seconds']:.1f}"
+        seconds = f"{max(row['seconds'], 0):.1f}"
         lines.append(f"| {row['fault']} | {_cell(row['words'])} | {seconds} | {row['raised']} |\n")
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -14,7 +14,7 @@ import pytest
 from .faults import SECONDS, check
 from .harness import try_ranks
 
-TIMEOUT = 12.0  # far more than a death may take, and no more than a test can wait
+TIMEOUT = 9.0  # far more than a death may take, and no more than a test can wait
 
 
 def befall(how):

@@ -232,6 +232,39 @@ def test_groups():
     run_ranks(groups, 3)
 
 
+def in_threads(rank, world_size):
+    """Each thread has a group of its own, while the main one waits for a message in a third."""
+    import threading
+
+    import minitorch.distributed as dist
+
+    sums = [[], []]
+
+    def work(group, sums):
+        for size in range(1, 80):
+            array = np.full(500 * size, float(size))
+            dist.all_reduce(array, group=group, async_op=size % 3 == 0) and dist.barrier(group)
+            sums.append(set(array.tolist()))
+
+    message = np.zeros(3)
+    receipt = dist.irecv(message, 1 - rank)
+    pairs = [(dist.new_group(), own) for own in sums]
+    threads = [threading.Thread(target=work, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    dist.send(np.ones(3), 1 - rank)
+    receipt.wait()
+    for thread in threads:
+        thread.join()
+    assert message.tolist() == [1, 1, 1]
+    for own in sums:
+        assert own == [{2.0 * size} for size in range(1, 80)]
+
+
+def test_groups_in_several_threads():
+    run_ranks(in_threads, 2)
+
+
 def again(rank, world_size, port):
     import minitorch.distributed as dist
 

@@ -139,12 +139,14 @@ def crowd(rank, world_size):
 
     shared_memory.Outbox.put = watched
     arrays = [np.full(700_000 + i, rank + i, np.float32) for i in range(12)]
-    works = [dist.all_reduce(array, async_op=True) for array in arrays]
     other, mine = np.empty(5_000_000), np.full(5_000_000, float(rank))
-    works.append(dist.isend(mine, (rank + 1) % world_size))
+    dist.send(mine, (rank + 1) % world_size)
+    dist.barrier()  # nobody has asked for it yet: it fills all slots, and then the socket
+    works = [dist.all_reduce(array, async_op=True) for array in arrays[1:]]
     works.append(dist.irecv(other, (rank - 1) % world_size))
     for work in works:
         work.wait()
+    dist.all_reduce(arrays[0])
     for i, array in enumerate(arrays):
         assert (array == sum(range(world_size)) + i * world_size).all()
     assert (other == (rank - 1) % world_size).all()

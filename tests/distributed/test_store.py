@@ -549,12 +549,12 @@ def test_a_server_that_never_answers_is_given_up(caplog, monkeypatch):
 
 
 def test_the_server_ends_with_its_store():
-    before = threading.active_count()
     store = TCPStore("127.0.0.1", 0, is_master=True, timeout=LONG)
-    port = store.port
-    assert threading.active_count() == before + 1
+    port, thread = store.port, store._server._thread
+    assert thread.is_alive()
     del store
-    assert threading.active_count() == before
+    thread.join(10)
+    assert not thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 

@@ -138,7 +138,6 @@ def test_a_rank_that_ends_while_connecting():
 
 
 def test_waiting_is_reported(monkeypatch, caplog):
-    monkeypatch.setattr(handshake, "REPORT_EVERY", 0.2)
     monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.2)
     start(3, timeout=0.9, ranks=[0])
     said = [record.getMessage() for record in caplog.records]
@@ -146,7 +145,7 @@ def test_waiting_is_reported(monkeypatch, caplog):
 
 
 def test_a_silent_rank_is_reported_and_named(monkeypatch, caplog):
-    monkeypatch.setattr(handshake, "REPORT_EVERY", 0.3)
+    monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.3)
     greet = handshake.Handshake._greet
 
     def keep_silent(self, doorkeeper):

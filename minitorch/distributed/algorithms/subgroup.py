@@ -13,7 +13,10 @@ from minitorch.distributed.link import ANY, Link, Steps
 
 
 def among(link: Link, members: Sequence[int], program: Callable[[Link], Steps]) -> Steps:
-    """Run `program` on a link among `members`, of which this rank is one."""
+    """Run `program` on a link among `members`, of which this rank is one.
+
+    It must say from whom it receives: a message from ANY might come from outside.
+    """
     part = _Part(link, members)
     steps = program(part)
     message = None

@@ -86,7 +86,7 @@ def predict(collective: str, terms: Terms, nbytes: float) -> dict[str, float]:
 def use(**names: str | None) -> None:
     """Name the algorithms to take from now on: `use(all_reduce="ring")`; None lets it choose again.
 
-    Every rank must call it, at the same place in its program.
+    Every rank must call it, at the same place in its program, with no call under way.
     """
     for collective, name in names.items():
         _check(collective, name)

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import NoReturn
 
 from minitorch.distributed.errors import DistStoreError
-from minitorch.distributed.store.patience import REPORT_EVERY as REPORT_EVERY
 from minitorch.distributed.store.patience import poll, seconds_of, wait_until
 
 DEFAULT_TIMEOUT = timedelta(seconds=300)
