@@ -96,7 +96,10 @@ class Progress:
         self._needed.set()
         self.transport.wake()
         if not self._driving.acquire(timeout=5):
-            return  # a thread is stuck in an algorithm: leave the sockets to it
+            # Somebody is stuck in an algorithm, or this is a signal handler that interrupted the
+            # very thread that drives. Leave the sockets to it; but nothing may be waited for.
+            self._watch.fail(DistBackendError, "the process group was destroyed", tell=False)
+            return
         try:
             last = {group: self._completed(group) for group in self._last}
             self._watch.fail(DistBackendError, "the process group was destroyed", tell=False)

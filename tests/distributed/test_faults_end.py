@@ -157,3 +157,26 @@ def test_destroy_leaves_nothing():
         assert not threads, "the communication thread goes on"
         assert not mapped, "shared memory is still there"
         assert outcome.exit_code == 0
+
+
+def destroy_from_a_handler(rank, world_size):
+    """The handler runs in the very thread that waits for the collective."""
+    import minitorch.distributed as dist
+
+    dist.barrier()
+    if rank == 1:
+        time.sleep(9)
+        return None
+    signal.signal(signal.SIGALRM, lambda *_: dist.destroy_process_group())
+    signal.alarm(1)
+    start = time.monotonic()
+    try:
+        dist.all_reduce(np.ones(3))
+    except RuntimeError as error:
+        return str(error), time.monotonic() - start
+
+
+def test_destroy_in_a_signal_handler():
+    words, seconds = try_ranks(destroy_from_a_handler, 2, timeout=30)[0].value
+    assert "all_reduce #2" in words and "the process group was destroyed" in words
+    assert seconds < 8

@@ -14,7 +14,7 @@ from minitorch.distributed.algorithms.costs import Costs
 from minitorch.distributed.link import Link, Steps
 
 # Segments sent ahead of those received, where each rank does both.
-WINDOW = 3
+WINDOW = 2
 # Where data flows one way, the receiver reports each time that it has taken this many segments;
 # the sender is never more than two such batches ahead.
 BATCH = 4
