@@ -146,7 +146,7 @@ class Handshake:
             while not self._store.wait_at_most(list(keys.values()), min(seconds, 1.0)):
                 if self._store.check(["gone"]):
                     news = self._settle_on("")
-                    raise DistNetworkError(f"rank {self._rank} in init_process_group: {news}")
+                    raise DistStoreError(f"rank {self._rank} in init_process_group: {news}")
                 seconds = end - time.monotonic()
                 if seconds <= 0:
                     return False

@@ -113,7 +113,8 @@ def test_a_rank_that_never_comes():
     assert time.monotonic() - began < 6
     for rank, error in zip((0, 2), results, strict=True):
         assert isinstance(error, DistStoreError)
-        assert f"rank {rank} waited 1 s" in str(error)
+        # Whoever is a moment later has heard it from the other.
+        assert f"rank {rank} waited 1 s" in str(error) or f"rank {rank} in init_p" in str(error)
         assert "ranks 1, 3 of 4 did not come" in str(error)
 
 
