@@ -35,7 +35,7 @@ from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, 
 from minitorch.distributed.shared_memory import Inbox, Outbox
 from minitorch.distributed.store.patience import wait_until
 
-HEARTBEAT_MS = 1000
+HEARTBEAT_MS = 500
 HEARTBEAT_TIMEOUT_MS = 3000
 # A call that fails is not made again: the peer has ended, or takes us for a stranger. So long its
 # HELLO, which comes by another way, may still be under way.
