@@ -105,7 +105,8 @@ class Watch:
         """A message shows that a peer is in another call than `operation`."""
         theirs, mine = unpack(header)[1], str(unpack(operation.expected(peer))[1])
         if operation.is_collective:
-            what = f"collective #{operation.call.number}"
+            group = f" of group {operation.call.group}" if operation.call.group else ""
+            what = f"collective #{operation.call.number}{group}"
             advice = "All ranks must call the same, in the same order, on equal sizes and types."
         else:
             what, mine = "a message", mine.replace("send", "recv")

@@ -78,6 +78,12 @@ CASES = {
         lambda dist, r: dist.barrier() if r == 1 else dist.new_group([0, 1]),
         ["rank 1 called barrier()", "called new_group(2 ranks)"],
     ),
+    "within a group": (
+        lambda dist, r: dist.all_reduce(
+            *zeros(1 + (r == 1)), group=dist.new_group([0, 1, 2], group_desc="trio")
+        ),
+        ["the ranks disagree about collective #1 of group 1", "rank 1 called all_reduce(SUM, 2"],
+    ),
     "objects and tensors": (
         lambda dist, r: (
             dist.all_reduce(*zeros(1)) if r == 1 else dist.all_gather_object([None] * 3, "x")
