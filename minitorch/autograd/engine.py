@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, tracing
 from ..tensor import Tensor, wrap
-from .grad_mode import mode
+from .grad_mode import Watcher, mode
 from .graph import AccumulateGrad, Node, Output
 from .hooks import Hooks, check_replacement, in_order, replaced
 
@@ -78,6 +79,8 @@ class _Pass:
         self.pending: dict = {}
         self.callbacks: list[Callable] = []
         self.watchers = mode.watchers
+        self.gpu_before: Any = None  # the current GPU before the pass, once it has been changed
+        self.outer = _running.current  # the pass in a hook or Function of which this one runs
         self.nodes, self.uses = _reachable(roots)
         self.leading = None if sinks is None else _leading_to(sinks, self.nodes)
 
@@ -101,6 +104,8 @@ class _Pass:
                 wanted = edges if leading is None else [edge in leading for edge in edges]
                 if leading is not None and True not in wanted:
                     continue  # asked for, but not on the way to another
+                if type(grad) is not np.ndarray and not self.create_graph:
+                    self.follow(grad)
                 if node.hooks is not None or self.watchers:
                     results = self.attended(node, grad, wanted)
                 else:
@@ -113,6 +118,15 @@ class _Pass:
                     if result is grad and result is not None and type(edge) is AccumulateGrad:
                         result = shared(grad)
                     self.deliver(edge, result)
+
+    def follow(self, grad) -> None:
+        """Make the GPU that `grad` is on, or the first of several is, the current one."""
+        grads = grad if type(grad) is list else [grad]
+        on_gpu = [g for g in grads if not isinstance(g, (np.ndarray, np.generic, type(None)))]
+        if on_gpu:
+            device = on_gpu[0].device
+            self.gpu_before = self.gpu_before or type(device)()
+            device.use()
 
     def deliver(self, edge: Node, grad) -> None:
         """Add `grad` (None: no gradient) to what `edge` has got; serve a leaf with its last one."""
@@ -260,14 +274,32 @@ def run(
     arrays.
     """
     backward = _Pass([node for node, _ in roots], keep_graph, create_graph, sinks)
+    if tracing.on:
+        backward.watchers = (_Recorded(), *backward.watchers)
     before, outer = mode.enabled, _running.current
     mode.enabled, _running.current = create_graph, backward
+    start = time.perf_counter_ns()
     try:
         backward.run(roots)
     finally:
+        if backward.gpu_before is not None:
+            backward.gpu_before.use()
         mode.enabled, _running.current = before, outer
     for callback in backward.callbacks:
         callback()
+    if tracing.on:
+        tracing.span("backward", "backward", start, time.perf_counter_ns())
+
+
+class _Recorded(Watcher):
+    """Leaves a record of each node's turn, while there is a trace."""
+
+    def run(self, node, grad, call):
+        start = time.perf_counter_ns()
+        results = call()
+        name = "AccumulateGrad" if type(node) is AccumulateGrad else node.name()
+        tracing.span("op", name, start, time.perf_counter_ns(), shape=list(node.shape))
+        return results
 
 
 class _Running(threading.local):
@@ -280,6 +312,14 @@ _running = _Running()
 def current_pass() -> _Pass | None:
     """The backward pass that is running on this thread."""
     return _running.current
+
+
+def outermost_pass() -> _Pass | None:
+    """The one that `current_pass` runs in, if backward was called during backward."""
+    backward = _running.current
+    while backward is not None and backward.outer is not None:
+        backward = backward.outer
+    return backward
 
 
 def queue_callback(callback) -> None:

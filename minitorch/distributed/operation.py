@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minitorch import tracing
 from minitorch.distributed.algorithms.costs import Costs
+from minitorch.distributed.chunks import Chunks
 from minitorch.distributed.errors import DistError
 from minitorch.distributed.link import ANY, Link, Steps
 from minitorch.distributed.message import EMPTY, Fingerprint
@@ -59,6 +61,7 @@ class Operation:
         self._unfinished = threading.Lock()  # held until it is done; cheaper than an Event
         self._unfinished.acquire()
         self._transport = transport
+        self.chunks = Chunks(self) if tracing.on else None
         self.steps = algorithm(self)
 
     @property
@@ -87,6 +90,8 @@ class Operation:
         self.timeout = min(self.timeout, time.monotonic() - self.started + seconds)
 
     def send(self, destination: int, array: np.ndarray) -> None:
+        if self.chunks is not None:
+            self.chunks.sent(destination, array)
         header = self.header if self.outgoing is None else self.outgoing[destination]
         self._transport.send(self.members[destination], header, array)
 
@@ -108,6 +113,8 @@ class Operation:
     def finish(self, error: DistError | None = None) -> None:
         self.error = error
         self.done = True
+        if self.chunks is not None:
+            self.chunks.finished()
         del self.steps  # lets go of the arrays
         self._unfinished.release()
 

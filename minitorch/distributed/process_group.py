@@ -8,6 +8,7 @@ PyTorch: torch/csrc/distributed/c10d/ProcessGroupGloo.cpp.
 """
 
 import functools
+import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from minitorch import tracing
 from minitorch.distributed import algorithms
 from minitorch.distributed.backend import ProcessGroup, Work
 from minitorch.distributed.calibration import calibrate
+from minitorch.distributed.chunks import watched
 from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.link import Link, Steps
 from minitorch.distributed.message import DTYPES, Fingerprint, checksum
@@ -78,6 +81,9 @@ class ZmqProcessGroup(ProcessGroup):
         except BaseException:
             progress.close()  # so that the others hear why
             raise
+        if tracing.on:
+            job = hashlib.sha256(store.get("job/0")).hexdigest()
+            tracing.joined(rank, size, job[:8])
         return cls(progress, list(range(size)), 0, timeout)
 
     def new_group(self, ranks, number, timeout):
@@ -106,7 +112,7 @@ class ZmqProcessGroup(ProcessGroup):
     def all_reduce(self, array, op, async_op=False):
         def steps(link: Link) -> Steps:
             flat = _flat(array)
-            yield from algorithms.all_reduce(link, flat, ufunc_of(op))
+            yield from algorithms.all_reduce(link, flat, watched(link, [flat], ufunc_of(op)))
             if op is ReduceOp.AVG:
                 average(flat, link.size)
             _write_back(flat, array)
@@ -116,7 +122,8 @@ class ZmqProcessGroup(ProcessGroup):
     def reduce(self, array, root, op, async_op=False):
         def steps(link: Link) -> Steps:
             flat = _flat(array)
-            yield from algorithms.reduce(link, flat, ufunc_of(op), root)
+            combine = watched(link, [flat], ufunc_of(op))
+            yield from algorithms.reduce(link, flat, combine, root)
             if link.rank == root:
                 if op is ReduceOp.AVG:
                     average(flat, link.size)
@@ -129,7 +136,8 @@ class ZmqProcessGroup(ProcessGroup):
             # The algorithm adds up in the blocks, and the inputs are not ours to change.
             blocks = [block.flatten() for block in inputs]
             own = blocks[link.rank]
-            yield from algorithms.reduce_scatter(link, blocks, ufunc_of(op))
+            combine = watched(link, blocks, ufunc_of(op))
+            yield from algorithms.reduce_scatter(link, blocks, combine)
             if op is ReduceOp.AVG:
                 average(own, link.size)
             output[...] = own.reshape(output.shape)
@@ -140,6 +148,7 @@ class ZmqProcessGroup(ProcessGroup):
     def broadcast(self, array, root, async_op=False):
         def steps(link: Link) -> Steps:
             flat = _flat(array)
+            watched(link, [flat])
             yield from algorithms.broadcast(link, flat, root)
             _write_back(flat, array)
 
@@ -149,6 +158,7 @@ class ZmqProcessGroup(ProcessGroup):
         def steps(link: Link) -> Steps:
             blocks = [_room(output) for output in outputs]
             blocks[link.rank][:] = array.reshape(-1)
+            watched(link, blocks)
             yield from algorithms.all_gather(link, blocks)
             for block, output in zip(blocks, outputs, strict=True):
                 _write_back(block, output)

@@ -76,6 +76,7 @@ class Progress:
 
     def wait(self, operation: Operation) -> None:
         """Return when an operation is done, running the loop unless another thread does."""
+        start = time.perf_counter_ns() if operation.chunks is not None else 0
         if self._driving.acquire(blocking=False):
             try:
                 self._drive(operation)
@@ -86,6 +87,8 @@ class Progress:
             self.transport.wake()
         if not operation.done:
             operation.join()
+        if operation.chunks is not None:
+            operation.chunks.waited(start)
 
     def close(self) -> None:
         """Say goodbye to every rank and close the connections; what is in flight fails."""
@@ -112,7 +115,7 @@ class Progress:
             self._thread.join(1)
 
     def _call_background(self) -> None:
-        if self._closing or not (self._incoming or self._active):
+        if self._closing or not (self._incoming or self._active or self.transport.unsent):
             return
         if self._thread is None:
             self._thread = threading.Thread(
@@ -126,7 +129,7 @@ class Progress:
         while not self._closing:
             self._needed.wait()
             self._needed.clear()
-            while (self._incoming or self._active) and not self._closing:
+            while (self._incoming or self._active or self.transport.unsent) and not self._closing:
                 with self._driving:
                     self._drive(None)
 
@@ -139,7 +142,7 @@ class Progress:
                     self._next_check = now + CHECK_SECONDS
                     self._check(now)
                 self._start_incoming()
-                if until.done if until is not None else not self._active:
+                if until.done if until is not None else not (self._active or self.transport.unsent):
                     return
                 for peer in self.transport.wait(self._awaited_peers(), self._next_check - now):
                     self._receive(peer)  # one message: the operation may be done with it
@@ -178,6 +181,8 @@ class Progress:
     def _advance(self, operation: Operation, message: np.ndarray | None) -> None:
         """Resume an operation, for as long as the messages that it asks for are there already."""
         while True:
+            if operation.chunks is not None and message is not None:
+                operation.chunks.received(operation.source, message)
             try:
                 source = operation.steps.send(message)  # type: ignore[arg-type]
             except StopIteration:

@@ -1,4 +1,5 @@
-"""Pictures of what happens inside: the graph that autograd has recorded, and how backward walks it.
+"""Pictures of what happens inside: the graph that autograd has recorded, how backward walks it, and
+what the ranks of a distributed run did when (`python -m minitorch.viz.timeline`).
 
 from minitorch import viz
 viz.graph(loss, model).save("graph.svg")      # or the last line of a notebook cell
