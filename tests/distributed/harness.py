@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-LAST_GASP = 5.0  # seconds that a process may take to end once it has its result
+LAST_GASP = 30.0  # seconds that a process may take to end once it has its result
 
 
 @dataclass

@@ -15,6 +15,9 @@ What they guarantee together:
 
 `combine` is a NumPy ufunc of two arrays. To add an algorithm, put a file into this folder:
 docs/extending-collectives.md. PyTorch: gloo/allreduce.cc and its neighbours.
+
+PyTorch's package of this name holds algorithms of training: `join`, `ddp_comm_hooks` and
+`model_averaging` are here as well, so that scripts find them, and enter nothing in the table.
 """
 
 import importlib
@@ -38,4 +41,5 @@ from minitorch.distributed.algorithms.table import ALGORITHMS, algorithm, choice
 for _name in ("direct", "doubling", "ring", "tree"):
     importlib.import_module(f"{__name__}.{_name}")
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    if _module.name not in ("join", "ddp_comm_hooks", "model_averaging"):
+        importlib.import_module(f"{__name__}.{_module.name}")
