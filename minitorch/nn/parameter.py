@@ -27,7 +27,9 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:  # as in PyTorch, the copy starts without a gradient
-            memo[id(self)] = type(self)(wrap(self.array.copy()), self._requires_grad)
+            memo[id(self)] = copy = type(self)(wrap(self.array.copy()), self._requires_grad)
+            if hasattr(self, "_sharding"):  # a part of a parameter remains one
+                copy._sharding = self._sharding
         return memo[id(self)]
 
     def __repr__(self) -> str:

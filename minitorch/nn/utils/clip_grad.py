@@ -73,9 +73,35 @@ def clip_grad_norm_(
     Returns the total norm before. Mirrors torch.nn.utils.clip_grad_norm_.
     """
     parameters = _as_list(parameters)
-    total = get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite)
+    if any(hasattr(p, "_sharding") for p in parameters):
+        norms = _norms_over_ranks(parameters, norm_type)
+    else:
+        norms = _gradients(parameters)
+    total = get_total_norm(norms, norm_type, error_if_nonfinite)
     clip_grads_with_norm_(parameters, max_norm, total)
     return total
+
+
+def _norms_over_ranks(parameters: list[Tensor], norm_type: float) -> list[Tensor]:
+    """The norms of gradients of which fully_shard has given each rank of a group a part."""
+    from ... import distributed as dist
+
+    among: dict = {}  # group, or None for parameters that are not sharded -> gradients
+    for p in parameters:
+        grads = among.setdefault(getattr(p, "_sharding", (None,))[0], [])
+        if p.grad is not None and p.grad.numel():  # a rank's part may be empty
+            grads.append(p.grad)
+    norms = []
+    for group, grads in among.items():
+        norm = get_total_norm(grads, norm_type)
+        if group is not None and norm_type == math.inf:
+            dist.all_reduce(norm, dist.ReduceOp.MAX, group)
+        elif group is not None:
+            powers = norm**norm_type
+            dist.all_reduce(powers, group=group)
+            norm = powers ** (1 / norm_type)
+        norms.append(norm)
+    return norms
 
 
 @no_grad()
