@@ -1,14 +1,17 @@
 """Memory that several processes see: what one writes, the others read.
 
-A tensor that has moved here is still seen by the processes that are forked afterwards, which is all
-that training without locks (Hogwild) needs. A tensor that is pickled, on its way to a process of
-another kind or through a queue, is copied as ever.
+A tensor that has moved here is shared with all processes that it reaches: with those forked
+afterwards, and with those that it is sent to, as an argument or through a queue
+(multiprocessing/reductions.py). All other tensors are copied on such a way.
+Invariant: the memory has no name in any file system, and the kernel frees it with the last process
+that has it mapped, however that one ends.
 PyTorch: torch/storage.py (share_memory_), aten/src/ATen/MapAllocator.cpp.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 
 import numpy as np
 
@@ -17,7 +20,35 @@ from .dispatch.memory import owner
 
 
 class SharedMemory(mmap.mmap):
-    """Pages without a file, which forked processes keep in common."""
+    """Memory with a file descriptor, `file`, which it owns: whoever gets that can map it as well.
+
+    Where the system has no such files (Linux has), `file` is -1, and only forked processes see it.
+    """
+
+    file = -1
+
+    @classmethod
+    def new(cls, nbytes: int) -> SharedMemory:
+        if not hasattr(os, "memfd_create"):
+            return cls(-1, nbytes)
+        file = os.memfd_create("minitorch")
+        os.ftruncate(file, nbytes)
+        return cls.of(file, nbytes)
+
+    @classmethod
+    def of(cls, file: int, nbytes: int) -> SharedMemory:
+        """The memory that another process has made."""
+        try:
+            memory = cls(file, nbytes)
+        except BaseException:
+            os.close(file)
+            raise
+        memory.file = file
+        return memory
+
+    def __del__(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
 
 
 @composite(function=False)
@@ -28,7 +59,8 @@ def is_shared(self):
 
 @composite(function=False)
 def share_memory_(self):
-    """Move the tensor into memory that processes forked from now on share. Returns the tensor.
+    """Move the tensor into memory that it has in common with all processes it is sent to, and
+    with those that are forked from now on. Returns the tensor.
 
     Raises RuntimeError for a view, whose memory others look into as well.
     Mirrors torch.Tensor.share_memory_.
@@ -41,6 +73,6 @@ def share_memory_(self):
             "share_memory_() of a view would part it from its base: call it on the base, before "
             "taking views"
         )
-    self.array = np.ndarray(array.shape, array.dtype, SharedMemory(-1, array.nbytes))
+    self.array = np.ndarray(array.shape, array.dtype, SharedMemory.new(array.nbytes))
     self.array[...] = array
     return self

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from minitorch.distributed import schedulers
 from minitorch.distributed.errors import DistNetworkError, DistStoreError
 from minitorch.distributed.store import FileStore, PrefixStore, Store, TCPStore
 from minitorch.distributed.store.base import DEFAULT_TIMEOUT
@@ -38,7 +39,8 @@ def rendezvous(url: str, rank: int = -1, world_size: int = -1, **kwargs) -> Meet
     """Meet all other ranks at `url`; `next()` of the result is (store, rank, world_size).
 
     `env://` takes the place from MASTER_ADDR and MASTER_PORT, and RANK and WORLD_SIZE where the
-    arguments do not say; `tcp://host:port` and `file:///path` take them from the arguments or from
+    arguments do not say, or what mpirun and Slurm set in their stead (schedulers.py);
+    `tcp://host:port` and `file:///path` take them from the arguments or from
     `?rank=R&world_size=N`. `timeout=` limits all the waiting. Mirrors torch.distributed.rendezvous.
 
     Raises ValueError for something missing or out of range, DistNetworkError when the store cannot
@@ -66,15 +68,11 @@ def register_rendezvous_handler(scheme: str, handler: Callable[..., Meeting]) ->
 def _env(url: str, timeout: timedelta = DEFAULT_TIMEOUT) -> Meeting:
     query = dict(parse_qsl(urlsplit(url).query))
     for name in ("rank", "world_size"):
-        query.setdefault(name, os.environ.get(name.upper(), ""))
-        if not query[name]:
-            raise _missing(name.upper())
-    for name in ("MASTER_ADDR", "MASTER_PORT"):
-        if not os.environ.get(name):
-            raise _missing(name)
+        query[name] = query.get(name) or _setting(name.upper())
+    host, port = _setting("MASTER_ADDR"), _setting("MASTER_PORT")
     rank, world_size = _seat(query)
-    port = _integer("MASTER_PORT", os.environ["MASTER_PORT"])
-    yield meet(os.environ["MASTER_ADDR"], port, rank, world_size, timeout), rank, world_size
+    port_number = _integer("MASTER_PORT", port)
+    yield meet(host, port_number, rank, world_size, timeout), rank, world_size
 
 
 def _tcp(url: str, timeout: timedelta = DEFAULT_TIMEOUT) -> Meeting:
@@ -197,11 +195,15 @@ def _launcher_hosts(host: str, port: int) -> bool:
     return (host, str(port)) == (os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"))
 
 
-def _missing(name: str) -> ValueError:
-    return ValueError(
-        f"Error initializing minitorch.distributed using env:// rendezvous: environment "
-        f"variable {name} expected, but not set (minitorchrun sets it for its workers)"
-    )
+def _setting(name: str) -> str:
+    value = schedulers.setting(name)
+    if not value:
+        raise ValueError(
+            f"Error initializing minitorch.distributed using env:// rendezvous: environment "
+            f"variable {name} expected, but not set ({schedulers.looked_for(name)}; minitorchrun "
+            "sets it for its workers)"
+        )
+    return value
 
 
 def _seat(query: dict[str, str], url: str = "") -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import Any
 from minitorch.distributed.backend import ProcessGroup
 from minitorch.distributed.registry import maker_of
 from minitorch.distributed.rendezvous import rendezvous, sign_in
+from minitorch.distributed.schedulers import setting
 from minitorch.distributed.store import PrefixStore, Store
 
 # PyTorch waits for 30 minutes, which is long to look at a hanging job.
@@ -232,11 +233,15 @@ def get_group_rank(group: ProcessGroup, global_rank: int) -> int:
 
 
 def get_node_local_rank(fallback_rank: int | None = None) -> int:
-    """LOCAL_RANK from the environment. Mirrors `torch.distributed.get_node_local_rank`."""
-    if "LOCAL_RANK" in os.environ:
-        return int(os.environ["LOCAL_RANK"])
-    if fallback_rank is not None:
-        return int(fallback_rank)
+    """LOCAL_RANK from the environment, or `fallback_rank`, or what mpirun or Slurm call it.
+
+    Mirrors `torch.distributed.get_node_local_rank`.
+    """
+    local_rank = os.environ.get("LOCAL_RANK", fallback_rank)
+    if local_rank is None:
+        local_rank = setting("LOCAL_RANK")
+    if local_rank is not None:
+        return int(local_rank)
     raise RuntimeError(
         "LOCAL_RANK is not in the environment: start the script with minitorchrun, "
         "or give a fallback_rank"
