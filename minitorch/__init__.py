@@ -52,6 +52,7 @@ from . import (
     func,
     functional,
     linalg,
+    multiprocessing,
     nn,
     optim,
     sharing,

@@ -12,13 +12,19 @@ this order:
 | what a backend is, and ours | `backend`, `process_group`; others: `registry`, `backends/` |
 | PyTorch's functions | `arguments`, `collectives`, `blocks`, `point_to_point`, `objects` |
 | how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `security`, `calibration` |
-| groups of some ranks | `groups` |
+| groups of some ranks | `groups`, `device_mesh` |
+| gradients through collectives | `nn/functional` |
+| layers split over ranks | `tensor/parallel/` |
+| layers shared out among ranks | `pipelining/` |
+| weights, gradients and optimizer states spread over ranks | `fsdp/`, `checkpoint/` |
 | what happened? | `recorder`, `flight_recorder`, `log`, `errors` |
 | thousands of ranks in one thread | `simulation` |
 | starting the processes | `run`, `launcher/` |
 
 PyTorch: torch/distributed/__init__.py.
 """
+
+import importlib
 
 from minitorch.distributed.backend import ProcessGroup, Work
 from minitorch.distributed.blocks import (
@@ -44,6 +50,7 @@ from minitorch.distributed.collectives import (
     monitored_barrier,
     reduce,
 )
+from minitorch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from minitorch.distributed.errors import (
     DistBackendError,
     DistError,
@@ -51,6 +58,7 @@ from minitorch.distributed.errors import (
     DistStoreError,
     QueueEmptyError,
 )
+from minitorch.distributed.grad_bucket import GradBucket
 from minitorch.distributed.groups import (
     new_group,
     new_subgroups,
@@ -108,11 +116,13 @@ from minitorch.distributed.world import (
 
 __all__ = [
     "Backend",
+    "DeviceMesh",
     "DistBackendError",
     "DistError",
     "DistNetworkError",
     "DistStoreError",
     "FileStore",
+    "GradBucket",
     "GroupMember",
     "HashStore",
     "P2POp",
@@ -153,6 +163,7 @@ __all__ = [
     "get_rank",
     "get_world_size",
     "group",
+    "init_device_mesh",
     "init_process_group",
     "irecv",
     "is_available",
@@ -185,3 +196,25 @@ __all__ = [
     "split_group",
     "supports_complex",
 ]
+
+# These need what is built on this package (minitorch.nn): imported when they are first asked for.
+_LATER = (
+    "checkpoint",
+    "elastic",
+    "fsdp",
+    "launch",
+    "launcher",
+    "nn",
+    "optim",
+    "pipelining",
+    "run",
+    "tensor",
+)
+
+
+def __getattr__(name: str):
+    if name in _LATER:
+        return importlib.import_module(f"{__name__}.{name}")
+    from minitorch.missing import getattr_for
+
+    return getattr_for(__name__)(name)
