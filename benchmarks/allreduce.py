@@ -11,7 +11,12 @@ x (N-1)/N for reduce_scatter and all_gather, x 1 for broadcast.
     --sizes A,B        in bytes, for instance 4,64K,16M
     --rounds N         how often the libraries take turns (7)
     --transport T      memory (default), ipc or tcp within this host (Gloo always uses tcp)
+    --encrypted        measure a third time with what goes through sockets encrypted, which is our
+                       default; the first time it is not, as Gloo cannot
     --markdown         print tables for the docs
+
+Where other work keeps the processors busy, times say little. Therefore the last columns have the
+processors' milliseconds that a call takes on all ranks together.
 """
 
 import argparse
@@ -33,7 +38,9 @@ BUS_FACTOR = {
 
 
 def serve(library: str, rank: int, ranks: int, port: int, pipe) -> None:
-    """A rank: on request, (collective, elements, calls) -> seconds of each call."""
+    """A rank: on request, (collective, elements, calls) -> seconds of each call, and of the
+    processors for all."""
+    os.environ["MINITORCH_ENCRYPT"] = "always" if library == "encrypted" else "never"
     if library == "gloo":
         import torch
         import torch.distributed as dist
@@ -65,11 +72,12 @@ def serve(library: str, rank: int, ranks: int, port: int, pipe) -> None:
         if what != last:
             last, call = what, prepared(*what)
         seconds = []
+        busy = time.process_time()
         for _ in range(calls):
             start = time.perf_counter()
             call()
             seconds.append(time.perf_counter() - start)
-        pipe.send(seconds)
+        pipe.send((seconds, time.process_time() - busy))
     dist.destroy_process_group()
 
 
@@ -92,12 +100,12 @@ class Library:
         for pipe in self.pipes:
             pipe.recv()
 
-    def measure(self, collective: str, elements: int, calls: int) -> list[float]:
-        """Rank 0's seconds for each of so many calls."""
+    def measure(self, collective: str, elements: int, calls: int) -> tuple[list[float], float]:
+        """Rank 0's seconds for each of so many calls, and all ranks' processor seconds for one."""
         for pipe in self.pipes:
             pipe.send((collective, elements, calls))
-        seconds = [pipe.recv() for pipe in self.pipes]
-        return seconds[0]
+        answers = [pipe.recv() for pipe in self.pipes]
+        return answers[0][0], sum(busy for _, busy in answers) / calls
 
     def stop(self) -> None:
         for pipe in self.pipes:
@@ -125,16 +133,21 @@ def in_words(nbytes: int) -> str:
     return f"{nbytes} B"
 
 
-def compare(libraries: dict[str, Library], collective: str, nbytes: int, rounds: int) -> tuple:
-    """Median seconds of ours and Gloo's."""
+def compare(
+    libraries: dict[str, Library], collective: str, nbytes: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """The median seconds and processor seconds of each library."""
     elements = nbytes // 4
-    first = {name: median(lib.measure(collective, elements, 3)) for name, lib in libraries.items()}
-    calls = max(2, min(300, int(ROUND_SECONDS / max(first.values()))))
+    first = [median(lib.measure(collective, elements, 3)[0]) for lib in libraries.values()]
+    calls = max(2, min(300, int(ROUND_SECONDS / max(first))))
     times: dict[str, list] = {name: [] for name in libraries}
+    busy: dict[str, list] = {name: [] for name in libraries}
     for _ in range(rounds):
         for name, library in libraries.items():
-            times[name] += library.measure(collective, elements, calls)
-    return median(times["minitorch"]), median(times["gloo"])
+            seconds, processors = library.measure(collective, elements, calls)
+            times[name] += seconds
+            busy[name].append(processors)
+    return {name: (median(times[name]), median(busy[name])) for name in libraries}
 
 
 def main() -> None:
@@ -144,14 +157,17 @@ def main() -> None:
     parser.add_argument("--sizes", default=SIZES)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--transport", default="memory", choices=("memory", "ipc", "tcp"))
+    parser.add_argument("--encrypted", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     os.environ["MINITORCH_TRANSPORT"] = options.transport
-    columns = ("bytes", "minitorch us", "gloo us", "ratio", "algbw GB/s", "busbw GB/s")
+    names = ["minitorch", "gloo", *(["encrypted"] if options.encrypted else [])]
+    columns = ["bytes", *[f"{name} us" for name in names], "ratio", "algbw GB/s", "busbw GB/s"]
+    columns += [f"{name} cpu" for name in names]
     bar = "|" if options.markdown else " "
 
     for ranks in map(int, options.ranks.split(",")):
-        libraries = {name: Library(name, ranks) for name in ("minitorch", "gloo")}
+        libraries = {name: Library(name, ranks) for name in names}
         for collective in options.collectives.split(","):
             print(f"\n{collective} of float32, {ranks} ranks, {options.transport}; medians\n")
             print(bar + bar.join(f"{name:>13}" for name in columns) + bar)
@@ -160,15 +176,16 @@ def main() -> None:
             for size in map(in_bytes, options.sizes.split(",")):
                 whole = 4 * ranks if collective in ("reduce_scatter", "all_gather") else 4
                 nbytes = max(whole, size - size % whole)
-                ours, theirs = compare(libraries, collective, nbytes, options.rounds)
+                found = compare(libraries, collective, nbytes, options.rounds)
+                ours, theirs = found["minitorch"][0], found["gloo"][0]
                 algbw = nbytes / ours / 1e9
                 cells = (
                     in_words(nbytes),
-                    f"{ours * 1e6:.0f}",
-                    f"{theirs * 1e6:.0f}",
+                    *[f"{found[name][0] * 1e6:.0f}" for name in names],
                     f"{ours / theirs:.2f}",
                     f"{algbw:.2f}",
                     f"{algbw * BUS_FACTOR[collective](ranks):.2f}",
+                    *[f"{found[name][1] * 1e3:.2f}" for name in names],
                 )
                 print(bar + bar.join(f"{cell:>13}" for cell in cells) + bar, flush=True)
         for library in libraries.values():

@@ -2,10 +2,11 @@
 
 1. Rank 0 leaves the job's number in the store. With the secret it makes this job's keys.
 2. Each rank leaves its host and address, signed; so all know who shares a host with whom.
-3. Each rank maps the outboxes of those on its host (shared_memory.py), opens a socket for each peer
-   to call, and leaves the endpoints, signed.
-4. Each rank calls all others, showing its key, and says HELLO, and whether it has mapped their
-   outbox. It is done when all have said it.
+3. Each rank opens a socket for each peer to call, and a stream for its data (streams.py) where that
+   is not encrypted: a pipe on one host, a gate for a TCP connection otherwise. It leaves the places
+   of all these, signed.
+4. Each rank calls all others, showing its key, and says HELLO, and whether it has taken the stream.
+   It is done when all have said it.
 
 Invariant: at the end all connections stand, or an error names the ranks that are missing. In the
 meantime a warning says every few seconds for whom this rank waits.
@@ -28,12 +29,14 @@ from minitorch.distributed.addresses import (
     shares_memory,
 )
 from minitorch.distributed.errors import DistNetworkError, DistStoreError, name_ranks
+from minitorch.distributed.gate import Gate, call
 from minitorch.distributed.log import logger
 from minitorch.distributed.message import Fingerprint, Kind
 from minitorch.distributed.rendezvous import let_others_hear
 from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, job_secret
 from minitorch.distributed.shared_memory import Inbox, Outbox
 from minitorch.distributed.store.patience import wait_until
+from minitorch.distributed.streams import Reader, Writer, open_pipe, write_to_pipe
 
 HEARTBEAT_MS = 500
 HEARTBEAT_TIMEOUT_MS = 3000
@@ -46,8 +49,9 @@ class Handshake:
     """Connects rank `rank` with the other ranks of a job of `size` processes.
 
     `inbound` and `outbound` hold a socket for each peer, `hosts` a number for each rank, the same
-    for those that share a host. `lookout` watches for strangers. `outbox` is this rank's shared
-    memory, or None; `readers` are the peers that have mapped it, `inboxes` what it has mapped.
+    for those that share a host. `lookout` watches for strangers. `readers` and `writers` are the
+    streams from and to peers, where there are such. `outbox` is this rank's shared memory, or None,
+    `inboxes` what it has mapped of others.
     """
 
     def __init__(
@@ -58,8 +62,10 @@ class Handshake:
         self.hosts: list[int] = []
         self.lookout = Lookout()
         self.outbox = _make_outbox() if size > 1 and shares_memory() else None
-        self.readers: set[int] = set()
         self.inboxes: dict[int, Inbox] = {}
+        self.readers: dict[int, Reader] = {}
+        self.writers: dict[int, Writer] = {}
+        self._gates: dict[int, Gate] = {}
         self._ended: dict[int, Any] = {}  # peer -> where we hear that our call has failed
         self._context = context
         self._rank = rank
@@ -71,11 +77,18 @@ class Handshake:
 
     def run(self) -> None:
         """Do it all. Raises DistNetworkError or DistStoreError, naming ranks, or ValueError."""
+        try:
+            self._connect()
+        finally:
+            for gate in self._gates.values():
+                gate.close()
+
+    def _connect(self) -> None:
         self._store.last_will("gone", f"rank {self._rank} ended before all ranks were connected")
         if self._rank == 0:
             self._store.set("job/0", secrets.token_hex(16))
         self._wait_for("job", [0])
-        secret = job_secret()
+        secret = job_secret(self._size)
         self._keys = Keys(secret, self._store.get("job/0"))
         doorkeeper = Doorkeeper(self._context, self._keys, self._rank)
 
@@ -92,16 +105,18 @@ class Handshake:
                 "can join the job. MINITORCH_SECRET_FILE keeps others out (docs/security.md)."
             )
 
+        places = {}
         for peer in self._peers:
-            if self.outbox is not None and self._same_host(peer):
-                self._map_outbox(peer, records[peer].get("memory", ""))
-            self.inbound[peer] = self._listen(doorkeeper, peer, records[peer]["address"])
-        own = {peer: s.get_string(zmq.LAST_ENDPOINT) for peer, s in self.inbound.items()}
-        self._publish("endpoints", own)
-        for peer, endpoints in self._collect("endpoints", self._peers).items():
-            self.outbound[peer] = self._call(peer, endpoints[str(self._rank)])
+            endpoint = self._listen(doorkeeper, peer, records[peer]["address"])
+            places[peer] = [endpoint, self._open_stream(peer, endpoint)]
+        self._publish("endpoints", places)
+        for peer, theirs in self._collect("endpoints", self._peers).items():
+            endpoint, stream = theirs[str(self._rank)]
+            self._take_stream(peer, stream, records[peer].get("memory"))
+            self.outbound[peer] = self._call(peer, endpoint)
 
         self._greet(doorkeeper)
+        self._admit()
         doorkeeper.close()
         if self.outbox is not None:
             self.outbox.close()
@@ -175,15 +190,48 @@ class Handshake:
     def _same_host(self, peer: int) -> bool:
         return self.hosts[peer] == self.hosts[self._rank]
 
-    def _map_outbox(self, peer: int, address: str) -> None:
-        """Map a peer's outbox if it can be done: in another container it may not be there."""
+    def _open_stream(self, peer: int, endpoint: str) -> str | None:
+        """Where `peer` can write its data for us, if not into the encrypted socket."""
+        if self.outbox is not None and self._same_host(peer):
+            self.readers[peer], address = open_pipe()
+            return address
+        if endpoint.startswith("tcp") and not encrypts(self._same_host(peer)):
+            host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+            self._gates[peer] = Gate(host, self._keys.stream_password(self._rank, peer))
+            return self._gates[peer].address
+        return None
+
+    def _take_stream(self, peer: int, address: str | None, memory: str | None) -> None:
+        """Open a peer's stream for writing. A pipe need not be there: in another container."""
+        if address is None:
+            return
+        if memory is None:
+            password = self._keys.stream_password(peer, self._rank)
+            try:
+                self.writers[peer] = Writer(call(address, password, self._left()))
+            except OSError as error:
+                raise DistNetworkError(
+                    f"rank {self._rank} could not reach rank {peer} at {address}: {error}. Can the "
+                    "hosts reach each other, or does a firewall stand between them?"
+                ) from error
+            return
         try:
-            self.inboxes[peer] = Inbox(address)
+            self.inboxes[peer] = Inbox(memory)
+            self.writers[peer] = write_to_pipe(address)
         except (OSError, ValueError) as error:
+            self.inboxes.pop(peer, None)
             logger.debug("no shared memory with rank %d: %s", peer, error)
 
-    def _listen(self, doorkeeper: Doorkeeper, peer: int, address: str) -> Any:
-        """A socket that only `peer` can connect to."""
+    def _admit(self) -> None:
+        """Let the peers' streams in: who has said HELLO has called."""
+        for peer, gate in self._gates.items():
+            file = gate.admit(self._left())
+            if file is None:
+                raise DistNetworkError(f"rank {peer} sent no data to rank {self._rank}")
+            self.readers[peer] = Reader(file)
+
+    def _listen(self, doorkeeper: Doorkeeper, peer: int, address: str) -> str:
+        """Open a socket that only `peer` can connect to; returns where."""
         near = self._same_host(peer)
         endpoint = same_host_endpoint() if near else network_endpoint(address)
         socket = self._open(endpoint)
@@ -195,8 +243,10 @@ class Handshake:
             raise DistNetworkError(
                 f"rank {self._rank} could not listen at {endpoint} for rank {peer}: {error}"
             ) from error
-        logger.debug("listening for rank %d at %s", peer, socket.get_string(zmq.LAST_ENDPOINT))
-        return socket
+        self.inbound[peer] = socket
+        place = socket.get_string(zmq.LAST_ENDPOINT)
+        logger.debug("listening for rank %d at %s", peer, place)
+        return place
 
     def _call(self, peer: int, endpoint: str) -> Any:
         """A socket connected to the one where `peer` listens for us."""
@@ -211,7 +261,7 @@ class Handshake:
     def _greet(self, doorkeeper: Doorkeeper) -> None:
         """Say HELLO to every peer and hear it from every peer."""
         for peer, socket in self.outbound.items():
-            socket.send(_hello(self._rank, mapped=peer in self.inboxes))
+            socket.send(_hello(self._rank, takes=peer in self.writers))
         silent = {socket: peer for peer, socket in self.inbound.items()}
         broken: dict[int, float] = {}  # peer -> since when our call to it is broken
 
@@ -242,8 +292,8 @@ class Handshake:
                     f"what calls itself rank {peer} speaks another language than rank "
                     f"{self._rank}: is it another version of minitorch?"
                 )
-            if hello == _hello(peer, True):
-                self.readers.add(peer)
+            if hello == _hello(peer, False) and peer in self.readers:
+                self.readers.pop(peer).close()
             logger.debug("heard from rank %d", silent.pop(socket))
 
     def _check_calls(self, peers: Collection[int], broken: dict[int, float]) -> None:
@@ -278,5 +328,5 @@ def _make_outbox() -> Outbox | None:
         return None
 
 
-def _hello(rank: int, mapped: bool) -> bytes:
-    return Fingerprint("barrier", number=rank, elements=int(mapped)).pack(Kind.HELLO)
+def _hello(rank: int, takes: bool) -> bytes:
+    return Fingerprint("barrier", number=rank, elements=int(takes)).pack(Kind.HELLO)

@@ -7,6 +7,7 @@ random bytes that are never sent anywhere.
 Where the secret comes from:
 - `minitorchrun` on one host draws it, and hands it to its workers in their environment, which
   other users cannot read (/proc/PID/environ is open to the process's own user and root alone).
+- `multiprocessing.spawn` does so as well, for a job of just the processes that it starts.
 - For several hosts somebody puts it into a file, MINITORCH_SECRET_FILE, readable by its owner only.
 - A script started by hand or by another launcher has none. Then the job's number, which rank 0
   leaves in the store, has to do: it keeps apart jobs that meet by accident, and keeps out whoever
@@ -16,12 +17,14 @@ What it is used for: every key below is HMAC(secret, job number, purpose), so al
 all keys and none has to be sent. They sign what they leave in the store, so that nobody can send
 them elsewhere. Each connection has a listener and a caller, and ZeroMQ's own handshake lets the
 caller in if it shows
-- CURVE, between hosts: its rank's key, and the listener proves its own. Everything is encrypted.
-- PLAIN, within one host: the password of this pair. Nothing is encrypted, as only root could listen
-  in on ipc or loopback, and root can read our memory anyway, while encryption would make a large
-  all_reduce two to three times slower (docs/security.md).
-What goes through shared memory (shared_memory.py) lies where only the user's own processes, and
-root, can map it. MINITORCH_ENCRYPT=always or never changes what is encrypted on the sockets.
+- CURVE, the default: its rank's key, and the listener proves its own. Everything is encrypted.
+- PLAIN, with MINITORCH_ENCRYPT=network on one host, with =never anywhere: the password of this
+  pair. Nothing is encrypted.
+Within a host the data takes another way: through pipes (streams.py) and shared memory
+(shared_memory.py), which only the user's own processes, and root, can open. Who could listen in
+there can read our memory anyway, so it is not encrypted, and encryption by default costs nothing.
+Between hosts it makes a large all_reduce several times slower (docs/security.md); where it is
+switched off, the data goes over plain TCP connections, which ask for a password, too (gate.py).
 
 `Doorkeeper` decides who is let in. When all ranks are in it is gone, and with it every way in.
 
@@ -49,19 +52,33 @@ from zmq.utils import z85
 
 from minitorch.distributed.log import logger
 
-ENCRYPT = ("network", "always", "never")
+ENCRYPT = ("always", "network", "never")
 SHORTEST_SECRET = 16
 
 
-def job_secret() -> bytes:
-    """The secret that this process was given; empty if none.
+def job_secret(world_size: int) -> bytes:
+    """The secret that this process was given for a job of this size; empty if none.
 
     Raises ValueError for a secret file that is missing, too short, or open to others.
     """
     path = os.environ.get("MINITORCH_SECRET_FILE")
     if path:
         return _read_secret(path)
-    return os.environ.get("MINITORCH_SECRET", "").encode()
+    launchers = os.environ.get("MINITORCH_SECRET", "")
+    return (launchers or _offered.get(world_size, "")).encode()
+
+
+_offered: dict[int, str] = {}
+
+
+def offer_secret(secret: str, world_size: int) -> None:
+    """Take this secret for jobs of `world_size` ranks, if there is no other.
+
+    The size matters: processes that were spawned together may be but a part of a job, whose other
+    ranks (of another node) have another secret, and then none must be used.
+    """
+    _offered.clear()
+    _offered[world_size] = secret
 
 
 def _read_secret(path: str) -> bytes:
@@ -89,11 +106,18 @@ def _read_secret(path: str) -> bytes:
 
 
 def encrypts(same_host: bool) -> bool:
-    """Whether what two ranks say to each other is encrypted."""
-    choice = os.environ.get("MINITORCH_ENCRYPT", "network")
+    """Whether what two ranks say to each other through sockets is encrypted."""
+    choice = os.environ.get("MINITORCH_ENCRYPT", ENCRYPT[0])
     if choice not in ENCRYPT:
         raise ValueError(f"MINITORCH_ENCRYPT must be one of {', '.join(ENCRYPT)}, not {choice!r}")
-    return choice == "always" or (choice == "network" and not same_host)
+    if choice == "never" or (choice == "network" and same_host):
+        return False
+    if not zmq.has("curve"):
+        raise ValueError(
+            "the installed pyzmq cannot encrypt (zmq.has('curve') is False): install one that can, "
+            "as its wheels do, or set MINITORCH_ENCRYPT=never if you trust the network"
+        )
+    return True
 
 
 class Keys:
@@ -115,6 +139,10 @@ class Keys:
     def password(self, listener: int, caller: int) -> bytes:
         """With which rank `caller` is let in where rank `listener` waits for it."""
         return self._derive(f"{listener} hears {caller}").hex().encode()
+
+    def stream_password(self, listener: int, caller: int) -> bytes:
+        """The same, for the data that `caller` sends to `listener` (gate.py)."""
+        return self._derive(f"{listener} takes data of {caller}").hex().encode()
 
     def curve_pair(self, rank: int) -> tuple[bytes, bytes]:
         """A rank's public and secret CURVE key, in ZeroMQ's own notation."""

@@ -1,11 +1,10 @@
 """Large messages between ranks of one host: written once, into memory that both have mapped.
 
-What goes through a socket is copied into the message, from there into the kernel, out of the kernel
-on the other side, and only then reduced. Here the sender copies it into a slot of its outbox,
-memory that the other ranks have mapped as well, and the message that goes through ZeroMQ is only
-the bell: it says which slot. The receiver reduces straight out of the slot. The lowest free slot is
-taken, so that a ring writes and reads the same few megabytes again and again, and they stay in
-the processor's cache.
+What goes through a pipe or socket is copied into the kernel, out of it on the other side, and only
+then reduced. Here the sender copies it into a slot of its outbox, memory that the other ranks have
+mapped as well, and the message (streams.py) only says which slot. The receiver reduces straight out
+of it. The lowest free slot is taken, so that a ring writes and reads the same few megabytes again
+and again, and they stay in the processor's cache.
 
     outbox     | token, marks | slot 0 | slot 1 | ...
                  a mark is one byte: FREE or TAKEN
@@ -13,7 +12,7 @@ the processor's cache.
 Invariants:
 - Only the owner of an outbox turns a mark from FREE to TAKEN, and only the receiver of the message
   turns it back. So no lock is needed.
-- Nobody waits for a slot: if none is free, the message goes through the socket.
+- Nobody waits for a slot: if none is free, the payload goes through the pipe.
 - A slot is free again when the last array that looks into it is gone; nobody has to say so.
 - The memory has no name in any file system, and the kernel frees it with the last process that has
   it mapped, however that one ends.
@@ -32,7 +31,7 @@ SLOTS = 32
 SLOT_BYTES = 1 << 20
 HEAD_BYTES = mmap.PAGESIZE
 TOKEN_BYTES = 16
-# Below this the socket is as quick.
+# Below this the pipe is as quick.
 LEAST_BYTES = 1 << 15
 FREE, TAKEN = 0, 1
 

@@ -1,17 +1,23 @@
-"""The transport: ZeroMQ connections to every other rank, and news of who is gone.
+"""The transport: how messages get to every other rank, and news of who is gone.
 
-Ranks on one host talk over ipc, and large payloads go through shared memory (shared_memory.py);
-others talk over tcp (addresses.py). Each rank listens with one socket for each peer, and calls each
-peer with another: `inbound` and `outbound`. They are PAIR sockets, which accept one peer and turn
-others away, because a rank that vanishes must not be replaced by a stranger. Two of them for each
-peer, because only the listening side of a broken connection still hands out what arrived before
-the break, and the last words of a rank that leaves must not be lost. How they come to stand is told
-in handshake.py, and who is let in in security.py.
+Who a rank is, and whether it is alive, is ZeroMQ's business, over ipc within a host and tcp between
+hosts (addresses.py). Each rank listens with one socket for each peer, and calls each peer with
+another: `inbound` and `outbound`. They are PAIR sockets, which accept one peer and turn others
+away, because a rank that vanishes must not be replaced by a stranger. Two of them for each peer,
+because only the listening side of a broken connection still hands out what arrived before the
+break, and the last words of a rank that leaves must not be lost. How they come to stand is told in
+handshake.py, and who is let in in security.py.
+
+The messages themselves go through these sockets only where they have to be encrypted. Elsewhere
+they have a stream of their own (streams.py), which needs no other thread: pipes within a host,
+where large payloads go through shared memory (shared_memory.py), and plain TCP between hosts. A
+rank sends all it has to say to a peer the same way, so it arrives in that order.
 
 Invariants:
 - A transport belongs to one thread at a time; only `wake` may be called from any.
 - `send` never blocks and copies: the caller may overwrite the array at once. (Handing libzmq the
-  array itself was no faster: its release has to come back through one more thread.)
+  array itself was no faster: its release has to come back through one more thread.) What has not
+  left by then leaves in `wait`, and `unsent` says that there is such.
 - The sockets' queues are unlimited, since a full queue stops libzmq from reading, and then it sees
   no heartbeats either. The algorithms limit what is under way.
 
@@ -24,7 +30,7 @@ PyTorch: gloo/transport/tcp/ (pair.cc, device.cc).
 
 import contextlib
 import socket
-import struct
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -36,17 +42,19 @@ from minitorch.distributed.algorithms.costs import LAPTOP
 from minitorch.distributed.handshake import Handshake
 from minitorch.distributed.message import HEADER_BYTES
 from minitorch.distributed.shared_memory import SLOT_BYTES
+from minitorch.distributed.streams import NO_SLOT, Reader, Writer
 
 # How long closing waits for a peer to take the last messages.
 LINGER_MS = 2000
+# How long the last words of a peer may be under way when its connection has broken.
+LAST_WORDS_SECONDS = 1.0
 # Below this, one frame with a copied payload is quicker than two frames.
 SINGLE_FRAME_BYTES = 1 << 13
 # See `Transport.segment_bytes`.
-SOCKET_SEGMENT_BYTES = 1 << 19
-# In place of a large payload: in which slot of the sender's outbox it is, and how long.
-_BELL = struct.Struct("<iq")
+SOCKET_SEGMENT_BYTES = 3 << 18
+NOTHING = np.empty(0, np.uint8)
 
-Received = tuple[memoryview, memoryview]  # header, payload
+Received = tuple[bytes | memoryview, memoryview]  # header, payload
 
 
 class Transport:
@@ -64,6 +72,7 @@ class Transport:
         self.size = size
         self.peers = [peer for peer in range(size) if peer != rank]
         self.lost: set[int] = set()  # the peers whose connection is broken
+        self._broken: dict[int, float] = {}  # and since when that of each is
         log.set_rank(rank)
         self._context = zmq.Context(io_threads=1)
         self._context.linger = LINGER_MS
@@ -77,49 +86,58 @@ class Transport:
         self._outbound = handshake.outbound
         self._lookout = handshake.lookout
         self._outbox = handshake.outbox
-        self._readers = handshake.readers
         self._inboxes = handshake.inboxes
+        self._readers = handshake.readers
+        self._writers = handshake.writers
         try:
             handshake.run()
         except BaseException:
             self.close(0)
             raise
         self.costs = LAPTOP  # until they are measured (calibration.py)
-        self._peer_of = {connection: peer for peer, connection in self._inbound.items()}
-        self._polls = {peer: (s, zmq.POLLIN) for peer, s in self._inbound.items()}
+        self._sources: dict[int, Any] = dict(self._inbound)  # peer -> where its messages come from
+        self._sources.update({peer: reader.file for peer, reader in self._readers.items()})
+        self._peer_of = {source: peer for peer, source in self._sources.items()}
+        self._writer_of = {writer.file: writer for writer in self._writers.values()}
         self._bell_poll = (self._bell.fileno(), zmq.POLLIN)
 
     @property
     def segment_bytes(self) -> int:
         """The size of pieces that suits the way to the others.
 
-        A slot through shared memory, where each piece costs a bell. Less through sockets, where
-        the kernel copies one piece while the next is being reduced.
+        A slot through shared memory. Less through sockets, where the kernel copies one piece while
+        the next is being reduced.
         """
-        near = len(self._inboxes) == len(self._readers) == len(self.peers)
-        return SLOT_BYTES if near else SOCKET_SEGMENT_BYTES
+        return SLOT_BYTES if len(self._inboxes) == len(self.peers) else SOCKET_SEGMENT_BYTES
 
     def send(self, peer: int, header: bytes, payload: np.ndarray | None = None) -> None:
         """Queue a message to a peer. One to a peer that is gone is dropped: `lost` will say so."""
+        writer = self._writers.get(peer)
+        if writer is not None:
+            self._write(writer, peer, header, payload)
+            return
         connection = self._outbound[peer]
-        try:
+        with contextlib.suppress(zmq.Again):
             if payload is None:
                 connection.send(header, zmq.NOBLOCK)
             elif payload.nbytes < SINGLE_FRAME_BYTES:
                 connection.send(header + payload.tobytes(), zmq.NOBLOCK)
             else:
-                content: Any = payload.view(np.uint8)
-                if self._outbox is not None and peer in self._readers:
-                    slot = self._outbox.put(content)
-                    if slot is not None:
-                        content = _BELL.pack(slot, payload.nbytes)
                 connection.send(header, zmq.NOBLOCK | zmq.SNDMORE)
-                connection.send(content, zmq.NOBLOCK)
-        except zmq.Again:
-            return
+                connection.send(payload.view(np.uint8), zmq.NOBLOCK)
+
+    def _write(self, writer: Writer, peer: int, header: bytes, payload: np.ndarray | None) -> None:
+        content = NOTHING if payload is None else payload.view(np.uint8)
+        slot = None
+        if self._outbox is not None and peer in self._readers:
+            slot = self._outbox.put(content)
+        writer.send(header, content, NO_SLOT if slot is None else slot)
 
     def receive(self, peer: int) -> Received | None:
         """The next message from a peer, or None if none is there."""
+        reader = self._readers.get(peer)
+        if reader is not None:
+            return self._read(reader, peer)
         connection = self._inbound[peer]
         try:
             frame = connection.recv(zmq.NOBLOCK, copy=False)
@@ -127,27 +145,42 @@ class Transport:
             return None
         data = frame.buffer
         if frame.more:
-            content = connection.recv(copy=False).buffer
-            if len(content) == _BELL.size:
-                content = self._inboxes[peer].look(*_BELL.unpack(content))
-            return data, content
+            return data, connection.recv(copy=False).buffer
         return data[:HEADER_BYTES], data[HEADER_BYTES:]
+
+    def _read(self, reader: Reader, peer: int) -> Received | None:
+        message = reader.receive()
+        if message is None:
+            if reader.ended:  # and would be ready for ever
+                self._sources[peer] = self._inbound[peer]
+                self._peer_of[self._inbound[peer]] = peer
+            return None
+        header, payload, slot, size = message
+        return header, payload if slot == NO_SLOT else self._inboxes[peer].look(slot, size)
 
     def wait(self, peers: Collection[int], seconds: float) -> list[int]:
         """Sleep until one of `peers` has sent something, `wake` is called, or the time is over.
 
-        Returns the peers that have messages.
+        Meanwhile sends what is still unsent. Returns the peers that have messages.
         """
-        polls = [self._polls[peer] for peer in peers]
+        polls = [(self._sources[peer], zmq.POLLIN) for peer in peers]
+        polls += [(w.file, zmq.POLLOUT) for w in self._writers.values() if w.unsent]
         polls.append(self._bell_poll)
         ready = []
         for source, _ in zmq.zmq_poll(polls, int(seconds * 1000) + 1):
             if source == self._bell_poll[0]:
                 with contextlib.suppress(BlockingIOError):
                     self._bell.recv(4096)
+            elif source in self._writer_of:
+                self._writer_of[source].flush()
             else:
                 ready.append(self._peer_of[source])
         return ready
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something is left for `wait` to send."""
+        return any([writer.unsent for writer in self._writers.values()])
 
     def wake(self) -> None:
         """Let the thread that is in `wait` return."""
@@ -161,21 +194,44 @@ class Transport:
         (We never do write to the inbound ones.) What such a peer had sent can still be received.
         """
         self._lookout.look()
+        now = time.monotonic()
         for peer, connection in self._inbound.items():
             if not connection.get(zmq.EVENTS) & zmq.POLLOUT:
-                self.lost.add(peer)
+                since = self._broken.setdefault(peer, now)
+                if not self._may_say_more(peer) or now - since > LAST_WORDS_SECONDS:
+                    self.lost.add(peer)
         return self.lost
+
+    def _may_say_more(self, peer: int) -> bool:
+        """Whether its last words may still be under way, on a connection of their own."""
+        return peer in self._readers and not self._readers[peer].ended
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close all sockets, once what was sent has left, or after `linger_ms`."""
         if self._outbox is not None:
             self._outbox.close()
         lost = self._outbound.keys() & self.check_connections()
+        self._finish_sending(lost, linger_ms / 1000)
         # Nobody takes what was sent to those, and the inbound ones have nothing to send. (Lingering
         # between data that still arrives and a peer that hangs up, they may run into an assertion
         # of libzmq at the next heartbeat: its issue 4364.)
         for connection in (*self._inbound.values(), *[self._outbound[p] for p in lost]):
             connection.close(0)
         self._context.destroy(linger_ms)
+        for reader in self._readers.values():
+            reader.close()
+        for writer in self._writers.values():
+            writer.close()
         self._bell.close()
         self._bell_push.close()
+
+    def _finish_sending(self, lost: Collection[int], seconds: float) -> None:
+        """Send what is unsent, except to those that are lost."""
+        end = time.monotonic() + seconds
+        late = [writer for peer, writer in self._writers.items() if peer not in lost]
+        while late := [writer for writer in late if writer.unsent]:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            for file, _ in zmq.zmq_poll([(w.file, zmq.POLLOUT) for w in late], int(left * 1000)):
+                self._writer_of[file].flush()

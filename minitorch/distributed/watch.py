@@ -76,7 +76,8 @@ class Watch:
         elif kind is Kind.ABORT:
             name, cause = json.loads(bytes(payload))
             network = name == DistNetworkError.__name__
-            self.fail(DistNetworkError if network else DistBackendError, cause, tell=False)
+            # Passed on, so that whoever hears our goodbye has heard the reason before.
+            self.fail(DistNetworkError if network else DistBackendError, cause)
 
     def inspect(self, active: Iterable[Operation], lost: set[int], now: float) -> None:
         """Look for deaths, departures, and operations that have lasted too long."""

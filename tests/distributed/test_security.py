@@ -25,7 +25,8 @@ from minitorch.distributed.store import HashStore
 from .strangers import dial, impostors, throw_garbage
 from .threads import endpoints, job, on_all, start
 
-WAYS = [("ipc", "network"), ("ipc", "always"), ("tcp", "network"), ("tcp", "always")]
+WAYS = [("memory", "always"), ("ipc", "network"), ("ipc", "always"), ("tcp", "network")]
+WAYS += [("tcp", "always")]
 
 
 @pytest.fixture(params=WAYS, ids=["-".join(way) for way in WAYS])
@@ -152,7 +153,7 @@ def test_a_second_visitor_with_the_right_keys_is_refused(way, monkeypatch):
     context = zmq.Context()
     try:
         with job(2, store) as groups:
-            keys = Keys(job_secret(), store.get("job/0"))
+            keys = Keys(job_secret(2), store.get("job/0"))
             visitor = context.socket(zmq.PAIR)
             visitor.reconnect_ivl = -1
             keys.show(visitor, 0, 1, encrypts(same_host=True))
@@ -189,7 +190,7 @@ def test_keys_belong_to_one_job_and_one_direction():
 
 
 def test_ranks_with_different_secrets_say_so_at_once(monkeypatch):
-    monkeypatch.setattr(handshake, "job_secret", lambda: threading.current_thread().name.encode())
+    monkeypatch.setattr(handshake, "job_secret", lambda _: threading.current_thread().name.encode())
     began = time.monotonic()
     results = start(2, timeout=30)
     assert time.monotonic() - began < 10
@@ -242,26 +243,26 @@ def test_the_store_holds_no_secret(monkeypatch):
 def test_a_secret_file(tmp_path, monkeypatch):
     path = tmp_path / "secret"
     monkeypatch.setenv("MINITORCH_SECRET", "of the launcher")
-    assert job_secret() == b"of the launcher"
+    assert job_secret(2) == b"of the launcher"
     monkeypatch.setenv("MINITORCH_SECRET_FILE", str(path))
     with pytest.raises(ValueError, match=r"secret: No such file.*head -c 32 /dev/urandom"):
-        job_secret()
+        job_secret(2)
     path.write_text("0123456789abcdef0123456789\n")
     path.chmod(0o600)
-    assert job_secret() == b"0123456789abcdef0123456789"
+    assert job_secret(2) == b"0123456789abcdef0123456789"
     for mode in (0o640, 0o604, 0o620, 0o666):
         path.chmod(mode)
         with pytest.raises(ValueError, match=r"only you may .*chmod 600"):
-            job_secret()
+            job_secret(2)
     path.write_text("too short\n")
     path.chmod(0o400)
     with pytest.raises(ValueError, match="holds 9 bytes, at least 16"):
-        job_secret()
+        job_secret(2)
 
 
 def test_the_words_of_a_wrong_setting(monkeypatch):
     monkeypatch.setenv("MINITORCH_ENCRYPT", "yes")
-    with pytest.raises(ValueError, match="network, always, never, not 'yes'"):
+    with pytest.raises(ValueError, match="always, network, never, not 'yes'"):
         encrypts(same_host=True)
 
 

@@ -62,5 +62,5 @@ def endpoints(store: Store, size: int) -> list[str]:
     found = []
     for rank in range(size):
         _, _, text = store.get(f"endpoints/{rank}").decode().partition(" ")
-        found += json.loads(text).values()
+        found += [place for place, _ in json.loads(text).values()]
     return found
