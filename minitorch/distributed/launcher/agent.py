@@ -1,5 +1,9 @@
 """One job on one node, from the first worker's start to the last one's end.
 
+The loop, in short: wait until the nodes of a round have come; start the workers; watch them, and
+tell the other nodes who fails or that all have ended, until the verdict on the round comes; stop
+them. If the verdict is to start again, do all that once more.
+
 The invariant: however the job ends (all workers through, one fails, another node fails, a signal),
 the same three things happen in this order: the workers are gone, what they printed is printed, and
 the last thing said is why.
@@ -7,77 +11,16 @@ the last thing said is why.
 PyTorch: torch/distributed/elastic/agent/server/api.py
 """
 
-import shutil
 import signal
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from datetime import timedelta
 
-from minitorch.distributed.launcher.nodes import Nodes
-from minitorch.distributed.launcher.output import Output
+from minitorch.distributed.launcher.environment import Place
+from minitorch.distributed.launcher.job import Job
+from minitorch.distributed.launcher.logs import LogFolder
+from minitorch.distributed.launcher.nodes import Nodes, NotNeeded, Verdict
+from minitorch.distributed.launcher.report import report, report_restart, say
+from minitorch.distributed.launcher.signals import Signals, Stopped
 from minitorch.distributed.launcher.watchdog import Watchdog
-from minitorch.distributed.launcher.workers import Failure, Workers
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
-# A rank that fails closes its connections a little before its process ends, so that its peers may
-# end first, complaining of it. So long is waited for the one with a cause of its own.
-ROOT_CAUSE_WAIT = 2.0
-
-# A rank that was killed could not say what it was doing; its peers can, and do so within this time.
-LAST_WORDS_WAIT = 3.0
-
-
-class Stopped(Exception):
-    """A signal told the launcher to end."""
-
-    def __init__(self, signum: int):
-        super().__init__(f"was stopped by {signal.Signals(signum).name}")
-        self.signum = signum
-        self.exit_code = 128 + signum
-
-
-class Signals:
-    """The signals that end the launcher. They interrupt it at once while `interrupt` is set, else
-    they are noted and `check` raises Stopped."""
-
-    def __init__(self):
-        self.received: list[int] = []
-        self.interrupt = True
-        self._before = {
-            signum: signal.signal(signum, self._handle)
-            for signum in SIGNALS
-            if signal.getsignal(signum) is not signal.SIG_IGN  # as nohup wants it
-        }
-
-    def _handle(self, signum, frame):
-        self.received.append(signum)
-        if self.interrupt:
-            self.check()
-
-    def check(self) -> None:
-        if self.received:
-            raise Stopped(self.received[0])
-
-    def restore(self) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the command line asked for."""
-
-    command: list[str]
-    nproc: int
-    nnodes: int = 1
-    node_rank: int = 0
-    master_addr: str = "127.0.0.1"
-    master_port: int = 0
-    shutdown_timeout: float = 30.0
-    join_timeout: timedelta = timedelta(seconds=300)
+from minitorch.distributed.launcher.workers import Workers
 
 
 def run(job: Job) -> int:
@@ -87,92 +30,70 @@ def run(job: Job) -> int:
     128 + signal where a signal killed it, and 128 + signal when one stopped the launcher.
     Raises DistError when the nodes do not come together.
     """
-    scratch = tempfile.mkdtemp(prefix="minitorchrun-")
-    watchdog = Watchdog(scratch)
-    signals = Signals()
-    nodes = None
+    signals = Signals(job.signals)
+    logs = watchdog = nodes = None
+    code = 1
     try:
-        nodes = Nodes(
-            job.node_rank, job.nnodes, job.nproc, job.master_addr, job.master_port,
-            job.join_timeout,
-        )  # fmt: skip
-        return _supervise(job, nodes, watchdog, signals)
+        logs = LogFolder(job.logs, job.run_id)
+        watchdog = Watchdog(logs.path if logs.is_temporary and not logs.has_output else "")
+        nodes = Nodes(job)
+        signals.interrupt = False
+        verdict = _round(job, nodes, logs, watchdog, signals)
+        while verdict.restart:
+            verdict = _round(job, nodes, logs, watchdog, signals)
+        code = verdict.exit_code
+        return code
     except Stopped as stopped:
         if nodes is not None:
-            nodes.failed(stopped.exit_code, f"the launcher of node {job.node_rank} {stopped}")
-        _say(str(stopped))
+            nodes.leave(str(stopped), stopped.exit_code)
+        say(str(stopped))
         return stopped.exit_code
+    except NotNeeded as news:
+        say(str(news))
+        code = 0
+        return code
     finally:
         signals.interrupt = False
         if nodes is not None:
             nodes.close()
-        watchdog.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+        if watchdog is not None:
+            watchdog.close()
+        if logs is not None and (kept := logs.close(success=code == 0)):
+            say(f"the output of the workers is in {kept}")
         signals.restore()
 
 
-def _supervise(job: Job, nodes: Nodes, watchdog: Watchdog, signals: Signals) -> int:
-    output = Output()
-    signals.interrupt = False  # or one could come between a worker's start and its registration
-    workers = Workers(job.command, nodes.place, output, watchdog)
-    through = False
+def _round(
+    job: Job, nodes: Nodes, logs: LogFolder, watchdog: Watchdog, signals: Signals
+) -> Verdict:
+    """Start the workers, once all nodes are there, and stay with them until the verdict."""
+    place = nodes.next_round(signals.check, say)
+    workers = Workers(job, place, nodes.node, logs, watchdog)
+    told = False
     try:
-        while nodes.outcome is None and not workers.failures:
-            workers.watch(0.05)
+        verdict = None
+        while verdict is None:
+            for failure in workers.watch(job.monitor_interval if workers.running else 0):
+                nodes.failed(failure)
+            if not workers.running and not told:
+                nodes.idle()
+                told = True
             signals.check()
-            if not workers.running and not workers.failures and not through:
-                nodes.succeeded()
-                through = True
-        end = time.monotonic() + ROOT_CAUSE_WAIT
-        while workers.only_consequences and nodes.outcome is None and time.monotonic() < end:
-            if not workers.running and job.nnodes == 1:
-                break
-            workers.watch(0.05)
-            signals.check()
-        end = time.monotonic() + LAST_WORDS_WAIT
-        while workers.awaits_a_witness and time.monotonic() < end:
-            workers.watch(0.05)
-            signals.check()
+            verdict = nodes.verdict(0 if workers.running else job.monitor_interval)
     except Stopped as stopped:
+        nodes.leave(str(stopped), stopped.exit_code)
         workers.stop(stopped.signum, job.shutdown_timeout, lambda: len(signals.received) > 1)
         raise
     finally:
         workers.stop(signal.SIGTERM, job.shutdown_timeout, lambda: bool(signals.received))
-
-    failure = workers.root_cause
-    outcome = nodes.outcome
-    if failure is not None:
-        outcome = nodes.failed(failure.exit_code, f"{failure} on node {job.node_rank}")
-    assert outcome is not None
-    if outcome["message"] and job.nnodes > 1:
-        _say(f"the job ended because {outcome['message']}")
-    if failure is not None and outcome["message"].startswith(str(failure)):
-        _report(failure, workers.failures, alone=nodes.place.nproc == 1)
-    return outcome["exit_code"]
+    _tell(verdict, place, quiet=place.world_size == 1 and not logs.takes(0))
+    return verdict
 
 
-def _report(failure: Failure, failures: list[Failure], alone: bool) -> None:
-    """Say why the job ended, and the root cause's own traceback last."""
-    if alone:
-        # Its stderr was the launcher's own, so that all it had to say stands there already.
-        if failure.returncode < 0:
-            _say(str(failure))
-        return
-    for other in failures:
-        if other is not failure:
-            _say(f"{other} as well")
-    said = b"\n".join(failure.traceback).decode(errors="replace")
-    first = " first" if len(failures) > 1 else ""
-    witness = next((f for f in failures if f.is_consequence), None)
-    if not said and witness is not None:
-        said = f"rank {witness.rank}: " + witness.traceback[-1].decode(errors="replace")
-        _say(f"{failure}{first}. What a peer says of it:")
-        print(said, file=sys.stderr, flush=True)
-        return
-    _say(f"{failure}{first}{', saying:' if said else ''}")
-    if said:
-        print(said, file=sys.stderr, flush=True)
-
-
-def _say(text: str) -> None:
-    print(f"minitorchrun: {text}", file=sys.stderr, flush=True)
+def _tell(verdict: Verdict, place: Place, quiet: bool) -> None:
+    """Say how the round has ended. `quiet`: the only worker has had the terminal to itself, so all
+    that it had to say stands there already."""
+    if verdict.restart:
+        report_restart(verdict.failures, verdict.why)
+    elif not quiet or any(f.launcher or f.returncode < 0 for f in verdict.failures):
+        report(verdict.failures, verdict.why)

@@ -2,7 +2,7 @@
 
 Why it exists: several processes writing to one terminal tear each other's lines apart and nobody
 knows who said what. Here each worker writes into pipes of its own, and whole lines come out, each
-with its rank in front.
+with its rank in front; a file gets the bytes as they come.
 
 The invariant: bytes between two newlines of one worker appear together. A line that is still being
 written (a progress bar that redraws itself with a carriage return, a prompt) is shown at once on a
@@ -17,25 +17,50 @@ import contextlib
 import os
 import selectors
 import shutil
-import subprocess
+from typing import IO
+
+from minitorch.distributed.launcher.failure import PEER_ERROR
 
 ERASE_LINE = b"\r\x1b[K"
 CHAINED = (
-    b"During handling of the above exception, another exception occurred:",
-    b"The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
 )
-TRACEBACK = (b"Traceback (most recent call last):", b"  + Exception Group Traceback")
+TRACEBACK = ("Traceback (most recent call last):", "  + Exception Group Traceback")
 
 
 class Stream:
     """One worker's stdout or stderr: the end of the pipe and the line begun."""
 
-    def __init__(self, pipe, target: int, prefix: bytes, history: collections.deque | None):
+    def __init__(self, rank: int, pipe: IO[bytes], target: int, prefix: bytes):
         self.pipe = pipe
         self.target = target  # the launcher's file descriptor where its lines go
         self.prefix = prefix
-        self.history = history
+        self.own_prefix = b"[rank %d] " % rank if prefix else b""  # with which our log begins
+        self.file: IO[bytes] | None = None  # gets all as it comes
+        self.shown = True  # whether the console gets it
+        self.history: collections.deque[bytes] | None = None
         self.begun = b""
+        self._traceback: list[bytes] = []  # the one that is being written
+
+    def folded(self, line: bytes) -> list[bytes]:
+        """What to show now that this line has come. Of a traceback that only ends in having lost a
+        peer the last line is enough, or one rank's error would drown in those of all others."""
+        if not self._traceback:
+            if line.startswith(TRACEBACK[0].encode()):
+                self._traceback = [line]
+                return []
+            return [line]
+        self._traceback.append(line)
+        if line.startswith(b" "):
+            return []
+        whole, self._traceback = self._traceback, []
+        return [line] if PEER_ERROR.search(line.decode(errors="replace")) else whole
+
+    def rest(self) -> list[bytes]:
+        """What has been kept back."""
+        whole, self._traceback = self._traceback, []
+        return whole
 
 
 class Output:
@@ -45,20 +70,21 @@ class Output:
         self._selector = selectors.DefaultSelector()
         self._terminal = {fd: os.isatty(fd) for fd in (1, 2)}
         self._shown: Stream | None = None  # whose unfinished line is on the terminal now
-        self.stderr: dict[int, collections.deque[bytes]] = {}
+        self._stderr: dict[int, collections.deque[bytes]] = {}
 
-    def follow(self, rank: int, process: subprocess.Popen) -> None:
-        """Print what `process` writes; its stdout and stderr must be pipes."""
-        prefix = b"[rank%d] " % rank
-        self.stderr[rank] = collections.deque(maxlen=10_000)
-        for pipe, target, history in (
-            (process.stdout, 1, None),
-            (process.stderr, 2, self.stderr[rank]),
-        ):
-            assert pipe is not None
-            os.set_blocking(pipe.fileno(), False)
-            stream = Stream(pipe, target, prefix, history)
-            self._selector.register(pipe, selectors.EVENT_READ, stream)
+    def follow(
+        self, rank: int, pipe: IO[bytes], stream: str, prefix: bytes, path: str | None, shown: bool
+    ) -> None:
+        """Pass on what comes out of `pipe`, a worker's "stdout" or "stderr": as it is into the file
+        `path`, if there is one, and if it is to be `shown`, with a prefix to the console."""
+        os.set_blocking(pipe.fileno(), False)
+        followed = Stream(rank, pipe, 1 if stream == "stdout" else 2, prefix)
+        followed.shown = shown
+        if path is not None:
+            followed.file = open(path, "wb", buffering=0)  # noqa: SIM115  closed in _finish
+        if stream == "stderr":
+            followed.history = self._stderr[rank] = collections.deque(maxlen=10_000)
+        self._selector.register(pipe, selectors.EVENT_READ, followed)
 
     def pump(self, seconds: float) -> bool:
         """Print what has come, waiting at most `seconds` for the first; whether there was any."""
@@ -67,6 +93,8 @@ class Output:
             stream = key.data
             data = os.read(stream.pipe.fileno(), 1 << 16)
             if data:
+                if stream.file is not None:
+                    stream.file.write(data)
                 self._take(stream, data)
             else:
                 self._finish(stream)
@@ -81,10 +109,10 @@ class Output:
             self._finish(key.data)
         self._show(None)
 
-    def traceback(self, rank: int) -> list[bytes]:
-        """The lines of the last traceback that a worker printed, with the exceptions it was chained
-        to; its last lines if there is none."""
-        lines = list(self.stderr.get(rank, ()))
+    def traceback(self, rank: int) -> str:
+        """The last traceback that a worker printed, with the exceptions it was chained to; its last
+        lines if there is none."""
+        lines = [line.decode(errors="replace") for line in self._stderr.get(rank, ())]
         start = None
         for number in reversed(range(len(lines))):
             if lines[number].startswith(TRACEBACK):
@@ -92,7 +120,7 @@ class Output:
                 above = [line for line in lines[max(0, number - 2) : number] if line.strip()]
                 if not (above and above[-1].strip() in CHAINED):
                     break
-        return lines[-10:] if start is None else lines[start:]
+        return "\n".join(lines[-10:] if start is None else lines[start:])
 
     def _take(self, stream: Stream, data: bytes) -> None:
         *lines, stream.begun = (stream.begun + data).split(b"\n")
@@ -101,7 +129,7 @@ class Output:
         # Of a line that redraws itself only the newest state is worth keeping.
         state = stream.begun.rstrip(b"\r")
         stream.begun = stream.begun[state.rfind(b"\r") + 1 :]
-        if not self._terminal[stream.target]:
+        if not self._terminal[stream.target] or not stream.shown:
             return
         if stream.begun.strip():
             self._show(stream)
@@ -112,22 +140,33 @@ class Output:
         line = line.rstrip(b"\r").rpartition(b"\r")[2]
         if stream.history is not None:
             stream.history.append(line)
+        self._put(stream, stream.folded(line))
+
+    def _put(self, stream: Stream, lines: list[bytes]) -> None:
+        if not stream.shown or not lines:
+            return
+        # The prefix of our own log would name the rank a second time.
+        lines = [stream.prefix + line.removeprefix(stream.own_prefix) + b"\n" for line in lines]
         shown = self._shown
         self._show(None)
-        _write(stream.target, stream.prefix + line + b"\n")
+        _write(stream.target, b"".join(lines))
         self._show(self._unfinished() if shown is stream else shown)
 
     def _unfinished(self) -> Stream | None:
         """Somebody whose begun line could be on the terminal."""
         streams = [key.data for key in self._selector.get_map().values()]
-        return next((s for s in streams if self._terminal[s.target] and s.begun.strip()), None)
+        shown = (s for s in streams if s.shown and self._terminal[s.target])
+        return next((s for s in shown if s.begun.strip()), None)
 
     def _finish(self, stream: Stream) -> None:
         if stream.begun.strip():
             line, stream.begun = stream.begun, b""
             self._print(stream, line)
+        self._put(stream, stream.rest())
         self._selector.unregister(stream.pipe)
         stream.pipe.close()
+        if stream.file is not None:
+            stream.file.close()
 
     def _show(self, stream: Stream | None) -> None:
         """Put this stream's unfinished line at the bottom of the terminal, in place of another."""
