@@ -18,6 +18,7 @@ import contextlib
 from typing import Any
 
 from ... import distributed as dist
+from ... import tracing
 from ...autograd.grad_mode import mode
 from ...distributed.algorithms.join import Join, Joinable, in_batch
 from ..modules.module import Module
@@ -140,7 +141,8 @@ class DistributedDataParallel(Module, Joinable):
             self._before_forward()
         if self.device_ids:
             (inputs,), (kwargs,) = self.scatter(inputs, kwargs, self.device_ids)
-        return self.module(*inputs, **kwargs)
+        with tracing.region("forward", "forward"):
+            return self.module(*inputs, **kwargs)
 
     def _before_forward(self) -> None:
         averages = self.require_backward_grad_sync
