@@ -11,7 +11,7 @@ this order:
 | how calls go on, and fail | `progress` (the event loop), `watch` |
 | what a backend is, and ours | `backend`, `process_group`; others: `registry`, `backends/` |
 | PyTorch's functions | `arguments`, `collectives`, `blocks`, `point_to_point`, `objects` |
-| how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `security`, `calibration` |
+| how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `data_paths`, `security`, `calibration` |
 | groups of some ranks | `groups`, `device_mesh` |
 | gradients through collectives | `nn/functional` |
 | layers split over ranks | `tensor/parallel/` |

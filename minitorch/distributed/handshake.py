@@ -22,21 +22,14 @@ from typing import Any
 
 import zmq
 
-from minitorch.distributed.addresses import (
-    host_identity,
-    network_endpoint,
-    same_host_endpoint,
-    shares_memory,
-)
+from minitorch.distributed.addresses import host_identity, network_endpoint, same_host_endpoint
+from minitorch.distributed.data_paths import DataPaths
 from minitorch.distributed.errors import DistNetworkError, DistStoreError, name_ranks
-from minitorch.distributed.gate import Gate, call
 from minitorch.distributed.log import logger
 from minitorch.distributed.message import Fingerprint, Kind
 from minitorch.distributed.rendezvous import let_others_hear
 from minitorch.distributed.security import Doorkeeper, Keys, Lookout, encrypts, job_secret
-from minitorch.distributed.shared_memory import Inbox, Outbox
 from minitorch.distributed.store.patience import wait_until
-from minitorch.distributed.streams import Reader, Writer, open_pipe, write_to_pipe
 
 HEARTBEAT_MS = 500
 HEARTBEAT_TIMEOUT_MS = 3000
@@ -49,9 +42,8 @@ class Handshake:
     """Connects rank `rank` with the other ranks of a job of `size` processes.
 
     `inbound` and `outbound` hold a socket for each peer, `hosts` a number for each rank, the same
-    for those that share a host. `lookout` watches for strangers. `readers` and `writers` are the
-    streams from and to peers, where there are such. `outbox` is this rank's shared memory, or None,
-    `inboxes` what it has mapped of others.
+    for those that share a host. `lookout` watches for strangers. `paths` are the ways round the
+    sockets.
     """
 
     def __init__(
@@ -61,11 +53,6 @@ class Handshake:
         self.outbound: dict[int, Any] = {}
         self.hosts: list[int] = []
         self.lookout = Lookout()
-        self.outbox = _make_outbox() if size > 1 and shares_memory() else None
-        self.inboxes: dict[int, Inbox] = {}
-        self.readers: dict[int, Reader] = {}
-        self.writers: dict[int, Writer] = {}
-        self._gates: dict[int, Gate] = {}
         self._ended: dict[int, Any] = {}  # peer -> where we hear that our call has failed
         self._context = context
         self._rank = rank
@@ -74,14 +61,14 @@ class Handshake:
         self._store = store
         self._start = time.monotonic()
         self._timeout = timeout
+        self.paths = DataPaths(rank, size, self._start + timeout)
 
     def run(self) -> None:
         """Do it all. Raises DistNetworkError or DistStoreError, naming ranks, or ValueError."""
         try:
             self._connect()
         finally:
-            for gate in self._gates.values():
-                gate.close()
+            self.paths.close_doors()
 
     def _connect(self) -> None:
         self._store.last_will("gone", f"rank {self._rank} ended before all ranks were connected")
@@ -93,8 +80,8 @@ class Handshake:
         doorkeeper = Doorkeeper(self._context, self._keys, self._rank)
 
         me = {"host": host_identity(), "address": self._own_address()}
-        if self.outbox is not None:
-            me["memory"] = self.outbox.address
+        if self.paths.outbox is not None:
+            me["memory"] = self.paths.outbox.address
         self._publish("rank", me)
         records = self._collect("rank", range(self._size))
         names = [records[rank]["host"] for rank in range(self._size)]
@@ -108,18 +95,17 @@ class Handshake:
         places = {}
         for peer in self._peers:
             endpoint = self._listen(doorkeeper, peer, records[peer]["address"])
-            places[peer] = [endpoint, self._open_stream(peer, endpoint)]
+            stream = self.paths.open(peer, endpoint, self._same_host(peer), self._keys)
+            places[peer] = [endpoint, stream]
         self._publish("endpoints", places)
         for peer, theirs in self._collect("endpoints", self._peers).items():
             endpoint, stream = theirs[str(self._rank)]
-            self._take_stream(peer, stream, records[peer].get("memory"))
+            self.paths.take(peer, stream, records[peer].get("memory"), self._keys)
             self.outbound[peer] = self._call(peer, endpoint)
 
         self._greet(doorkeeper)
-        self._admit()
+        self.paths.admit()
         doorkeeper.close()
-        if self.outbox is not None:
-            self.outbox.close()
         for socket in self.outbound.values():
             socket.disable_monitor()
         logger.info(
@@ -190,46 +176,6 @@ class Handshake:
     def _same_host(self, peer: int) -> bool:
         return self.hosts[peer] == self.hosts[self._rank]
 
-    def _open_stream(self, peer: int, endpoint: str) -> str | None:
-        """Where `peer` can write its data for us, if not into the encrypted socket."""
-        if self.outbox is not None and self._same_host(peer):
-            self.readers[peer], address = open_pipe()
-            return address
-        if endpoint.startswith("tcp") and not encrypts(self._same_host(peer)):
-            host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-            self._gates[peer] = Gate(host, self._keys.stream_password(self._rank, peer))
-            return self._gates[peer].address
-        return None
-
-    def _take_stream(self, peer: int, address: str | None, memory: str | None) -> None:
-        """Open a peer's stream for writing. A pipe need not be there: in another container."""
-        if address is None:
-            return
-        if memory is None:
-            password = self._keys.stream_password(peer, self._rank)
-            try:
-                self.writers[peer] = Writer(call(address, password, self._left()))
-            except OSError as error:
-                raise DistNetworkError(
-                    f"rank {self._rank} could not reach rank {peer} at {address}: {error}. Can the "
-                    "hosts reach each other, or does a firewall stand between them?"
-                ) from error
-            return
-        try:
-            self.inboxes[peer] = Inbox(memory)
-            self.writers[peer] = write_to_pipe(address)
-        except (OSError, ValueError) as error:
-            self.inboxes.pop(peer, None)
-            logger.debug("no shared memory with rank %d: %s", peer, error)
-
-    def _admit(self) -> None:
-        """Let the peers' streams in: who has said HELLO has called."""
-        for peer, gate in self._gates.items():
-            file = gate.admit(self._left())
-            if file is None:
-                raise DistNetworkError(f"rank {peer} sent no data to rank {self._rank}")
-            self.readers[peer] = Reader(file)
-
     def _listen(self, doorkeeper: Doorkeeper, peer: int, address: str) -> str:
         """Open a socket that only `peer` can connect to; returns where."""
         near = self._same_host(peer)
@@ -261,7 +207,7 @@ class Handshake:
     def _greet(self, doorkeeper: Doorkeeper) -> None:
         """Say HELLO to every peer and hear it from every peer."""
         for peer, socket in self.outbound.items():
-            socket.send(_hello(self._rank, takes=peer in self.writers))
+            socket.send(_hello(self._rank, takes=peer in self.paths.writers))
         silent = {socket: peer for peer, socket in self.inbound.items()}
         broken: dict[int, float] = {}  # peer -> since when our call to it is broken
 
@@ -292,8 +238,8 @@ class Handshake:
                     f"what calls itself rank {peer} speaks another language than rank "
                     f"{self._rank}: is it another version of minitorch?"
                 )
-            if hello == _hello(peer, False) and peer in self.readers:
-                self.readers.pop(peer).close()
+            if hello == _hello(peer, False):
+                self.paths.give_up(peer)
             logger.debug("heard from rank %d", silent.pop(socket))
 
     def _check_calls(self, peers: Collection[int], broken: dict[int, float]) -> None:
@@ -318,14 +264,6 @@ class Handshake:
 
     def _left(self) -> float:
         return self._start + self._timeout - time.monotonic()
-
-
-def _make_outbox() -> Outbox | None:
-    try:
-        return Outbox()
-    except OSError as error:
-        logger.warning("no shared memory, all goes through the sockets: %s", error)
-        return None
 
 
 def _hello(rank: int, takes: bool) -> bytes:

@@ -6,7 +6,7 @@ another: `inbound` and `outbound`. They are PAIR sockets, which accept one peer 
 away, because a rank that vanishes must not be replaced by a stranger. Two of them for each peer,
 because only the listening side of a broken connection still hands out what arrived before the
 break, and the last words of a rank that leaves must not be lost. How they come to stand is told in
-handshake.py, and who is let in in security.py.
+handshake.py and data_paths.py, and who is let in in security.py.
 
 The messages themselves go through these sockets only where they have to be encrypted. Elsewhere
 they have a stream of their own (streams.py), which needs no other thread: pipes within a host,
@@ -85,10 +85,9 @@ class Transport:
         self._inbound = handshake.inbound
         self._outbound = handshake.outbound
         self._lookout = handshake.lookout
-        self._outbox = handshake.outbox
-        self._inboxes = handshake.inboxes
-        self._readers = handshake.readers
-        self._writers = handshake.writers
+        paths = handshake.paths
+        self._outbox, self._inboxes = paths.outbox, paths.inboxes
+        self._readers, self._writers = paths.readers, paths.writers
         try:
             handshake.run()
         except BaseException:
