@@ -179,10 +179,11 @@ def in_batch(number: int) -> Iterator[None]:
     try:
         yield
     except DistError as error:
-        error.add_note(
-            f"This was batch {number} of this rank. Has another rank fewer? Then put the training "
-            "loop into `with Join([model]):`, of torch.distributed.algorithms.join"
-        )
+        if "left the process group" in str(error):  # of itself, not killed
+            error.add_note(
+                f"This was batch {number} of this rank. Has another rank fewer? Then put the "
+                "training loop into `with Join([model]):`, of torch.distributed.algorithms.join"
+            )
         raise
 
 
