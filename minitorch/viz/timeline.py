@@ -214,8 +214,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write_pictures(recording: Recording, chosen: argparse.Namespace) -> dict[Path, str]:
     path = Path(chosen.svg)
-    pictures = {path: step_svg(recording, chosen.backward)}
+    pictures = {}
     found = collectives(recording)
+    if backward_passes(recording.processes) or not found:
+        pictures[path] = step_svg(recording, chosen.backward)
     if chosen.collective:
         found = [c for c in found if c.name == chosen.collective]
         if not found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from .overlap import length, overlap
+from .overlap import IDLE, length, overlap
 from .recording import Event, Process, Recording, TraceError
 from .rounds import REDUCING, Collective, Shares
 from .rows import backward_passes, rows_of
@@ -34,6 +34,7 @@ STYLE = """
 WIDTH, LABELS, LANE = 960, 110, 17
 GAP = 20  # between tables
 NARROWEST = 0.4  # of a bar that is drawn, in pixels
+NEXT = 5_000_000  # nanoseconds; a wait that begins so soon belongs to what was before
 LETTER = 6.6  # pixels across, at most
 
 KEY = {
@@ -54,6 +55,7 @@ def step_svg(recording: Recording, number: int | None = None) -> str:
     if not passes or not -len(passes) <= (number or 0) < len(passes):
         raise TraceError(f"there are {len(passes)} backward passes in this recording")
     begin, end = passes[len(passes) // 2 if number is None else number]
+    end = _with_averaging(recording.processes[0], end)
     forwards = [
         e.start
         for e in recording.processes[0].events
@@ -94,6 +96,18 @@ def step_svg(recording: Recording, number: int | None = None) -> str:
         drawn.append(_text(at + 14, y + 8, words, "faint"))
         at += 30 + 6 * len(words)
     return _picture(WIDTH, y + 18, drawn)
+
+
+def _with_averaging(process: Process, end: int) -> int:
+    """When the waits are over that follow a backward directly: by hand, one averages after it."""
+    for e in sorted(process.events, key=lambda e: e.start):
+        if e.start >= end and e.kind in ("forward", "backward"):
+            break
+        if e.start >= end and e.kind == "wait" and not e.name.startswith(IDLE):
+            if e.start > end + NEXT:
+                break
+            end = e.end
+    return end
 
 
 def _share_text(process: Process, begin: int, end: int) -> str:
