@@ -22,7 +22,7 @@ if __name__ != "__main__":
 
 from .cases import run_cases, run_ours
 from .harness import run_ranks
-from .test_ddp import train_mini
+from .training import train_mini
 from .test_process_group import asynchronous, memory_layouts, point_to_point, same_bits, uneven
 
 RANKS = 4
