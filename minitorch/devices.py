@@ -1,10 +1,15 @@
 """Where a tensor's memory is. PyTorch: c10/core/Device.h.
 
-Only the CPU exists so far; the names of CUDA devices are understood, so that a script that asks
-for one gets a sentence and not a surprise.
+A tensor's array says where it is: NumPy's are on the CPU, CuPy's on the GPU that they name
+(cuda/runtime.py).
 """
 
 from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import threading
 
 import numpy as np
 
@@ -53,11 +58,13 @@ class device:
 
     def __enter__(self) -> device:
         """`with torch.device("cpu"):` new tensors are there. RuntimeError if it is not here."""
-        check(self)
+        here = check(self)
+        _default.outer.append(_default.device)
+        _default.device = here
         return self
 
     def __exit__(self, *exception) -> None:
-        pass  # there is one device, so nothing was changed
+        _default.device = _default.outer.pop()
 
     def __reduce__(self):
         return device, (self.type, self.index)
@@ -67,18 +74,137 @@ CPU = device("cpu")
 
 
 def check(where) -> device:
-    """`where` as a device that exists here; None is the CPU. Raises RuntimeError otherwise."""
+    """`where` as a device that is here, a GPU with its number; None is the default device.
+
+    Raises RuntimeError for one that is not here.
+    """
     if where is None:
+        return _default.device
+    if where is CPU:
         return CPU
-    found = where if isinstance(where, device) else device(where)
-    if found.type != "cpu":
+    asked = where if isinstance(where, device) else device(where)
+    if asked.type == "cpu":
+        return CPU
+    if asked.type != "cuda":
+        raise RuntimeError(f"device '{asked}' is not here: tensors are on 'cpu' or 'cuda'")
+    from .cuda import runtime
+
+    runtime.library()
+    index = runtime.current() if asked.index is None else asked.index
+    if index >= runtime.count():
         raise RuntimeError(
-            f"device '{found}' is not available: this version of minitorch computes on the CPU "
-            "only; use device='cpu', or choose by torch.cuda.is_available()"
+            f"CUDA error: invalid device ordinal: {asked} was asked for, and there are "
+            f"{runtime.count()} GPUs, from 0"
         )
-    return CPU
+    return device("cuda", index)
 
 
 def of(array) -> device:
     """The device that holds an array: the CPU for NumPy's, otherwise the GPU that it names."""
-    return CPU if isinstance(array, np.ndarray) else device("cuda", array.device.id)
+    return CPU if type(array) is np.ndarray else device("cuda", array.device.id)
+
+
+def together(a, b) -> bool:
+    """Whether two arrays are on one device."""
+    if type(a) is np.ndarray:
+        return type(b) is np.ndarray
+    return type(b) is type(a) and a.device.id == b.device.id
+
+
+_nothing = contextlib.nullcontext()
+
+
+def guard(array):
+    """A block in which the device of `array` is the current one, where GPUs make their results."""
+    return _nothing if type(array) is np.ndarray or array is None else array.device
+
+
+def on_its_device(function):
+    """Decorates a function that works on the arrays of its tensors, outside of operations.
+
+    While it runs, the device of the first argument is the current one.
+    """
+
+    @functools.wraps(function)
+    def call(input, *args, **kwargs):
+        array = getattr(input, "array", None)
+        if array is None or type(array) is np.ndarray:
+            return function(input, *args, **kwargs)
+        with array.device:
+            return function(input, *args, **kwargs)
+
+    return call
+
+
+def among(tensors):
+    """The array of the first of `tensors` that is on a GPU, else of the first."""
+    arrays = [tensor.array for tensor in tensors]
+    return next((a for a in arrays if type(a) is not np.ndarray), arrays[0])
+
+
+def moved(array, where: device):
+    """The array on the device `where`: itself if it is there, otherwise a copy."""
+    if type(array) is np.ndarray and where.type == "cpu":
+        return array
+    from .cuda import runtime
+
+    if where.type == "cpu":
+        return array.get()
+    if type(array) is not np.ndarray and array.device.id == where.index:
+        return array
+    cupy = runtime.library()
+    if type(array) is not np.ndarray:  # CuPy copies between devices by way of the host
+        array = array.get()
+    with cupy.cuda.Device(where.index):
+        return cupy.asarray(array)
+
+
+def pinned(array: np.ndarray) -> np.ndarray:
+    """A copy in page-locked memory, which a GPU can fetch while the CPU does something else."""
+    copy = empty_pinned(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def empty_pinned(shape, dtype) -> np.ndarray:
+    """An array of the host in page-locked memory, its values undefined."""
+    from .cuda import runtime
+
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, runtime.library().cuda.alloc_pinned_memory(max(nbytes, 1)))
+
+
+def is_pinned(array) -> bool:
+    """Whether an array of the host is in page-locked memory."""
+    from .cuda import runtime
+
+    while isinstance(array, np.ndarray):
+        array = array.base
+    cupy, _ = runtime.found()
+    return cupy is not None and isinstance(array, cupy.cuda.PinnedMemoryPointer)
+
+
+def overwrite(array, values) -> None:
+    """array[...] = values, converted, and from whatever device `values` are on."""
+    if type(array) is np.ndarray and type(values) is np.ndarray:
+        np.copyto(array, values, casting="unsafe")
+        return
+    with guard(array):
+        if type(values) is np.ndarray and values.ndim == 0:  # no more than a number
+            array.fill(values.item())
+        else:
+            np.copyto(array, moved(values, of(array)), casting="unsafe")
+
+
+class _Default(threading.local):
+    def __init__(self) -> None:
+        self.device = CPU
+        self.outer: list[device] = []  # of the `with torch.device(...)` blocks that are open
+
+
+_default = _Default()
+
+
+def set_default(where) -> None:
+    """Choose where new tensors are, on this thread."""
+    _default.device = CPU if where is None else check(where)

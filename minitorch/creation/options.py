@@ -33,10 +33,9 @@ def shape_of(size: tuple) -> tuple[int, ...]:
 
 def finish(array, dtype, device, requires_grad=False) -> Tensor:
     """The tensor of `array`, converted if a dtype is given, as a leaf of the graph."""
-    devices.check(device)
     if dtype is not None:
-        array = np.asarray(array, dtypes.as_dtype(dtype).numpy)
-    tensor = wrap(array)
+        array = array.astype(dtypes.as_dtype(dtype).numpy, copy=False)
+    tensor = wrap(devices.moved(array, devices.check(device)))
     if requires_grad:
         tensor.requires_grad = True
     return tensor
@@ -45,7 +44,7 @@ def finish(array, dtype, device, requires_grad=False) -> Tensor:
 def creation(make=None, *, name="", **entry):
     """Make a function that returns an array one that creates a tensor, with PyTorch's options.
 
-    device, requires_grad, out; layout, pin_memory and memory_format are accepted: there is one.
+    device, requires_grad, out, pin_memory; layout and memory_format are accepted: there is one.
     """
     if make is None:
         return functools.partial(creation, name=name, **entry)
@@ -63,7 +62,12 @@ def creation(make=None, *, name="", **entry):
     ):
         if out is not None:
             return fill(out, lambda: wrap(make(*args, **options)), (), {})
-        return finish(make(*args, **options), None, device, requires_grad)
+        if args and isinstance(args[0], Tensor):  # zeros_like(x), x.new_zeros()
+            device = args[0].device if device is None else device
+            with devices.guard(args[0].array):
+                return finish(make(*args, **options), None, device, requires_grad)
+        made = finish(make(*args, **options), None, device, requires_grad)
+        return made.pin_memory() if pin_memory else made
 
     create.__name__ = create.__qualname__ = name or make.__name__
     return composite(create, method=entry.pop("method", False), **entry)

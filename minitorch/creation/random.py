@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes, random
+from .. import devices, dtypes, random
 from ..dispatch import inplace
 from ..dispatch.declare import composite, functions, op
 from ..dispatch.op import zeros
@@ -61,6 +61,12 @@ def _new(
     return fill(out, drawn, (), {})
 
 
+def _empty_like(input, kind):
+    """Memory for numbers like those of `input`: on the CPU, where they are drawn."""
+    array = input.array
+    return np.empty_like(array, kind) if type(array) is np.ndarray else np.empty(array.shape, kind)
+
+
 def _filled(name: str, recipe, meaning: str):
     """`name`(*size) and `name`_like(tensor) from one recipe of random/."""
 
@@ -73,8 +79,8 @@ def _filled(name: str, recipe, meaning: str):
 
     def like(input, *, generator=None, dtype=None, memory_format=None, **options):
         source = _source(generator)
-        array = np.empty_like(input.array, dtype=numpy_type(dtype, input))
-        return _new(lambda a: recipe(source, a), array, **options)
+        array = _empty_like(input, numpy_type(dtype, input))
+        return _new(lambda a: recipe(source, a), array, **{"device": input.device, **options})
 
     for function, its_name in ((plain, name), (like, name + "_like")):
         function.__name__ = function.__qualname__ = its_name
@@ -117,7 +123,8 @@ def randint_like(
     """Integers of the shape and dtype of `input`. Mirrors torch.randint_like."""
     low, high = _bounds(args, low, high)
     source = _source(generator)
-    array = np.empty_like(input.array, dtype=numpy_type(dtype, input))
+    array = _empty_like(input, numpy_type(dtype, input))
+    options = {"device": input.device, **options}
     return _new(lambda a: random.randint_(source, a, low, high), array, **options)
 
 
@@ -138,9 +145,20 @@ def randperm(n, *, generator=None, dtype=dtypes.int64, out=None, **options):
 # Draws that take a tensor of parameters
 
 
+def _drawn_beside(array, draw, *parameters):
+    """draw(*parameters), on the device of `array`: the numbers are drawn on the CPU."""
+    on_cpu = [devices.moved(p, devices.CPU) if hasattr(p, "dtype") else p for p in parameters]
+    return devices.moved(draw(*on_cpu), devices.of(array))
+
+
 @op(function=False, method=False, node="Normal")
 def _normal(mean, std, generator):
     """`mean` and `std` arrays, or one of them a number. The dtype is that of the first array."""
+    tensors = [t for t in (mean, std) if hasattr(t, "dtype")]
+    return _drawn_beside(tensors[0], lambda *a: _normal_on_cpu(*a, generator), mean, std)
+
+
+def _normal_on_cpu(mean, std, generator):
     tensors = [t for t in (mean, std) if isinstance(t, np.ndarray)]
     array = np.empty(np.broadcast_shapes(*[t.shape for t in tensors]), tensors[0].dtype)
     if isinstance(std, np.ndarray):
@@ -171,14 +189,14 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, out=None
 @op
 def bernoulli(input, p=None, *, generator=None):
     """1 with the probability that `input` (or p) says, else 0. Mirrors torch.bernoulli."""
-    out = np.empty(input.shape, input.dtype)
-    return random.bernoulli_(_source(generator), out, input if p is None else p)
+    out, p = np.empty(input.shape, input.dtype), input if p is None else p
+    return _drawn_beside(input, lambda p: random.bernoulli_(_source(generator), out, p), p)
 
 
 @op(method=False)
 def poisson(input, generator=None):
     """Poisson-distributed numbers of these means. Mirrors torch.poisson."""
-    return random.poisson(_source(generator), input)
+    return _drawn_beside(input, lambda mean: random.poisson(_source(generator), mean), input)
 
 
 _normal.derivatives(
@@ -198,7 +216,11 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
         return fill(out, multinomial, (input, num_samples, replacement), {"generator": generator})
     if not isinstance(num_samples, (int, np.integer)):
         raise TypeError(f"num_samples must be int, not {type(num_samples).__name__}")
-    return wrap(random.multinomial(_source(generator), input.array, num_samples, replacement))
+
+    def draw(weights):
+        return random.multinomial(_source(generator), weights, num_samples, replacement)
+
+    return wrap(_drawn_beside(input.array, draw, input.array))
 
 
 # In place
@@ -206,10 +228,16 @@ def multinomial(input, num_samples, replacement=False, *, generator=None, out=No
 
 @op(function=False, method=False)
 def _refill(input, recipe):
-    return recipe(np.array(input))
+    return recipe(input)
 
 
 _refill.derivatives(input=lambda grad: zeros(grad.shape, grad))
+
+
+def _drawn_for(array, recipe, source, *args, **kwargs):
+    """Numbers of the shape and type of `array`, on its device; they are drawn on the CPU."""
+    drawn = recipe(source, np.empty(array.shape, array.dtype), *args, **kwargs)
+    return devices.moved(drawn, devices.of(array))
 
 
 def _filler(name: str, recipe, meaning: str):
@@ -217,10 +245,14 @@ def _filler(name: str, recipe, meaning: str):
         source = _source(generator)
         if self._requires_grad and inplace.mode.enabled:
             return inplace.update(
-                self, _refill, lambda array: recipe(source, array, *args, **kwargs)
+                self, _refill, lambda array: _drawn_for(array, recipe, source, *args, **kwargs)
             )
         inplace.check_writable(self, False)
-        recipe(source, self.array, *args, **kwargs)
+        array = self.array
+        if type(array) is np.ndarray:
+            recipe(source, array, *args, **kwargs)
+        else:
+            devices.overwrite(array, _drawn_for(array, recipe, source, *args, **kwargs))
         self._storage.version += 1
         return self
 

@@ -54,7 +54,7 @@ def full(size, fill_value, *, dtype=None):
 def full_like(input, fill_value, *, dtype=None):
     """`full` with the shape and dtype of `input`. Mirrors torch.full_like."""
     value = dtypes.fitting(number(fill_value), dtype or input.dtype)
-    return np.full_like(input.array, value, numpy_type(dtype, input))
+    return np.full_like(input.array, value[()], numpy_type(dtype, input))
 
 
 @creation(function=False, method=True)

@@ -21,7 +21,7 @@ def _array_of(data, dtype):
     With a `dtype` it has NumPy's type for them: the caller converts.
     """
     if isinstance(data, Tensor):
-        return np.array(data.array, copy=True)
+        return data.array.copy(order="K")
     if isinstance(data, (np.ndarray, np.generic)):
         return np.array(data)
     if isinstance(data, str):
@@ -117,9 +117,10 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
     if not isinstance(obj, Tensor) and not isinstance(obj, np.ndarray) and _is_buffer(obj):
         obj = frombuffer(obj, dtype=dtype or dtypes.get_default_dtype())
     made = as_tensor(obj, dtype, device)
-    shared = isinstance(obj, (Tensor, np.ndarray)) and np.may_share_memory(
-        made.array, getattr(obj, "array", obj)
-    )
+    source = getattr(obj, "array", obj)
+    shared = made.array is source
+    if isinstance(source, np.ndarray) and made.is_cpu:
+        shared = np.may_share_memory(made.array, source)
     if copy is False and not shared:
         raise ValueError("cannot make a tensor of this without copying it, as copy=False asks")
     made = made.clone() if copy and shared else made

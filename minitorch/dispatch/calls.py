@@ -46,10 +46,11 @@ def alone(op: Op):
             return forward(*args, **kwargs)
         if many or not isinstance(input, Tensor):
             return op(*args, **kwargs)
-        if op.elementwise and input.array.size >= LARGE:
+        array = input.array
+        if type(array) is not np.ndarray or (op.elementwise and array.size >= LARGE):
             return op(*args, **kwargs)
         try:
-            result = wrap(forward(input.array, *args[1:], **kwargs))
+            result = wrap(forward(array, *args[1:], **kwargs))
         except (ValueError, TypeError, IndexError) as error:
             raise errors.translate(error, op, [input]) from error
         if view:
@@ -70,8 +71,11 @@ def pair(op: Op):
             return fill(out, call, (input, other), {})
         if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
             return op(input, other)
+        a, b = input.array, other.array
+        if type(a) is not np.ndarray:
+            return op(input, other)
         try:
-            result = wrap(forward(input.array, other.array))
+            result = wrap(forward(a, b))
         except (ValueError, TypeError) as error:
             raise errors.translate(error, op, [input, other]) from error
         if (input._requires_grad or other._requires_grad) and mode.enabled:
@@ -94,7 +98,8 @@ def unary(op: Op):
             return promoted_call(op, (input, *args), options, check)
         array = input.array
         dtype = array.dtype
-        if (dtype is not usual and dtype.char not in codes) or array.size >= LARGE:
+        plain = dtype is usual or dtype.char in codes
+        if not plain or array.size >= LARGE or type(array) is not np.ndarray:
             return promoted_call(op, (input,), options, check)
         result = wrap(forward(array))
         if input._requires_grad and mode.enabled and op.inputs:
@@ -120,7 +125,7 @@ def binary(op: Op):
         a, b = input, other
         if isinstance(a, Tensor):
             a = a.array
-            dtype, large = a.dtype, a.size >= LARGE
+            dtype, large = a.dtype, a.size >= LARGE or type(a) is not np.ndarray
             if isinstance(b, Tensor):
                 b = b.array
                 plain = dtype is b.dtype and (dtype is usual or dtype.char in codes)
@@ -130,6 +135,7 @@ def binary(op: Op):
         elif isinstance(b, Tensor):
             b = b.array
             plain, large = b.dtype.char in weak_input.get(type(a), ""), b.size >= LARGE
+            large = large or type(b) is not np.ndarray
         else:
             return promoted_call(op, (input, other), options, check)
         if large or not plain:
@@ -139,6 +145,8 @@ def binary(op: Op):
         except OverflowError:  # an integer that this type does not hold: it wraps around
             return promoted_call(op, (input, other), options, check)
         except (ValueError, TypeError) as error:
+            if type(b) is not np.ndarray and hasattr(b, "dtype"):  # a number of the CPU's, perhaps
+                return promoted_call(op, (input, other), options, check)
             raise errors.translate(error, op, [input, other]) from error
         if (
             mode.enabled

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..autograd.grad_mode import announced_later, check_not_inference, mode
 from ..autograd.graph import RESULT, edge_of
 from ..tensor import Storage, Tensor, wrap
@@ -24,7 +24,7 @@ from .views import Stale, forbidden, take_again
 @Op
 def overwrite(base, value, step):
     """`base`, but for the region that `step` (views.py) leads to, which is `value`."""
-    out = np.array(base)
+    out = np.copy(base)
     take_again(out, step)[...] = value
     return out
 
@@ -60,7 +60,7 @@ def check_writable(target: Tensor, tracked: bool, sources=(), part=None) -> None
     """
     check_history(target, tracked, part is not None)
     array = target.array if part is None else part
-    if not array.flags.writeable:
+    if type(array) is np.ndarray and not array.flags.writeable:
         raise RuntimeError(
             "the tensor shares the memory of an array that is read-only. Please clone() the tensor "
             "before performing the operation."
@@ -133,7 +133,7 @@ def write(target: Tensor, array) -> None:
             f"output with shape {list(here.shape)} doesn't match the broadcast shape "
             f"{list(array.shape)}"
         )
-    np.copyto(here, array, casting="unsafe")
+    devices.overwrite(here, array)
     target._storage.version += 1
 
 
@@ -153,10 +153,11 @@ def update(target: Tensor, operation, *args, **kwargs) -> Tensor:
             result = wrap(result.array.astype(target.array.dtype)) + 0 * before
         node = result._node
         # A formula may need the old values, which are about to be overwritten.
-        node.saved = [
-            (v.copy(), edge, Storage(), 0) if storage is before._storage else (v, edge, storage, n)
-            for v, edge, storage, n in node.saved
-        ]
+        with devices.guard(target.array):
+            node.saved = [
+                (v.copy(), edge, Storage(), 0) if store is before._storage else (v, edge, store, n)
+                for v, edge, store, n in node.saved
+            ]
         before._storage.version += 1  # anybody else who has saved them finds out
         write(target, result.array)
         if result.array.dtype == target.array.dtype:  # what was saved of the result lives here now
@@ -183,7 +184,11 @@ def in_place_form(operation, name: str, ufunc):
                 operands = _direct(array, args)
             if operands is not None:
                 check_writable(self, False, args)
-                ufunc(array, *operands, out=array)
+                if type(array) is np.ndarray:
+                    ufunc(array, *operands, out=array)
+                else:
+                    with array.device:
+                        ufunc(array, *operands, out=array)
                 self._storage.version += 1
                 return self
         return update(self, operation, *args, **kwargs)
@@ -201,6 +206,7 @@ def _direct(array, args: tuple):
     (other,) = args
     if isinstance(other, Tensor):
         fits = other.array.dtype == array.dtype and other_fits(other.array, array)
+        fits = fits and devices.together(other.array, array)
         fits = fits and not (other._requires_grad and mode.enabled)
         other = other.array
     else:

@@ -8,9 +8,9 @@
                     other=lambda grad, input: grad * input)
 
 The names of a formula's parameters say what the graph keeps alive until backward: `out` (or the
-names given as `outputs`) is the result, any other name an argument of the op, and `input_shape` or
-`input_dtype` keeps only that of `input`. A formula is not run, and its values are not saved, for an
-input that needs no gradient.
+names given as `outputs`) is the result, any other name an argument of the op, and `input_shape`,
+`input_dtype` or `input_device` keeps only that of `input`. A formula is not run, and its values are
+not saved, for an input that needs no gradient.
 
 Called with arrays alone an op simply runs. So formulas, which are NumPy expressions and calls of
 other ops, work on arrays in an ordinary backward, and on Tensors under create_graph=True, where
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import kernels
+from .. import devices, kernels
 from ..autograd import grad_mode
 from ..autograd.grad_mode import mode
 from ..autograd.graph import RESULT, Node, edge_of, show_saved
@@ -186,7 +186,7 @@ class Op:
             part = None
             if name not in self.names:
                 name, _, suffix = name.rpartition("_")
-                part = _shape_of if suffix == "shape" else _dtype_of
+                part = _PARTS[suffix]
             entry = (self.names.index(name), part)
             if entry not in saves:
                 saves.append(entry)
@@ -237,13 +237,17 @@ class Op:
         if self.takes_list and 0 < len(found) < len(args[0]) and type(args[0]) is not Tensor:
             raise errors.not_all_tensors(args[0])
         large = self.elementwise and found and found[0].array.size >= kernels.LARGE
+        large = large and type(found[0].array) is np.ndarray
         try:
             if large:
                 straight = self.ufunc and not options and found[0].array.dtype.char in "fd"
                 forward = self.ufunc if straight else self.forward
                 output = kernels.pointwise(forward, *arrays, **options)
-            else:
+            elif not found or type(found[0].array) is np.ndarray:
                 output = self.forward(*arrays, **options)
+            else:
+                with devices.guard(devices.among(found)):
+                    output = self.forward(*arrays, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise errors.translate(error, self, found) from error
         except AttributeError:  # such as list.dtype
@@ -300,6 +304,14 @@ def _dtype_of(value):
     return value.array.dtype if isinstance(value, Tensor) else np.asarray(value).dtype
 
 
+def _device_of(value):
+    return devices.of(value.array if isinstance(value, Tensor) else value)
+
+
+# What `input_shape` and the like stand for among the parameters of a formula.
+_PARTS = {"shape": _shape_of, "dtype": _dtype_of, "device": _device_of}
+
+
 def _parameters(function: Callable) -> list[str]:
     return list(inspect.signature(function).parameters)
 
@@ -312,5 +324,5 @@ def plain(value):
 def zeros(shape, like):
     """Zeros of the type of `like`: a Tensor if it is one, else an array."""
     if isinstance(like, Tensor):
-        return wrap(np.zeros(shape, like.array.dtype))
-    return np.zeros(shape, like.dtype)
+        return wrap(np.zeros_like(like.array, shape=shape, order="C"))
+    return np.zeros_like(like, shape=shape, order="C")

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from .. import devices
 from ..autograd.grad_mode import mode
 from ..tensor import Tensor
 from .inplace import check_writable, write
@@ -40,7 +41,8 @@ def fill(out, operation, args: tuple, options: dict):
                     f"{list(value.shape)}. Give it that shape, or out.resize_(0) first.",
                     stacklevel=3,
                 )
-            target.array = np.empty(value.array.shape, target.array.dtype)
+            with devices.guard(target.array):
+                target.array = np.empty_like(target.array, shape=value.array.shape)
         check_writable(target, False, asked)
         write(target, value.array)
     return (

@@ -22,6 +22,7 @@ def promote(op: Op, args: tuple) -> tuple:
 
     Python numbers stay numbers: NumPy lets them take part as weakly as PyTorch does.
     """
+    args = _together(args)
     taking_part = [v for n, v in zip(op.parameters, args, strict=False) if n in op.promoted]
     kinds = {v.array.dtype if isinstance(v, Tensor) else type(v) for v in taking_part}
     kinds -= {int, float, type(None)}
@@ -33,7 +34,7 @@ def promote(op: Op, args: tuple) -> tuple:
             continue
         if isinstance(value, Tensor):
             tensors.append((value.dtype, value.array.ndim))
-        elif isinstance(value, np.ndarray):
+        elif hasattr(value, "astype") and not isinstance(value, np.generic):
             tensors.append((dtypes.of(value), value.ndim))
         elif isinstance(value, _NUMBERS):
             numbers.append(value)
@@ -51,12 +52,24 @@ def promote(op: Op, args: tuple) -> tuple:
     )
 
 
+def _together(args: tuple) -> tuple:
+    """`args` with the tensors without dimensions of the CPU moved to where the others are."""
+    on_cpu = [isinstance(v, Tensor) and type(v.array) is np.ndarray for v in args]
+    elsewhere = [v for v, here in zip(args, on_cpu, strict=True) if isinstance(v, Tensor) > here]
+    if not elsewhere or True not in on_cpu:
+        return args
+    return tuple(
+        v.to(elsewhere[0].device) if here and v.array.ndim == 0 else v
+        for v, here in zip(args, on_cpu, strict=True)
+    )
+
+
 def _as_type(value, common: dtypes.dtype, weak: bool):
     """A tensor or an array of type `common`; a number too, unless it may stay what it is."""
     if isinstance(value, Tensor):
         return value if value.array.dtype == common.numpy else value.to(common)
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "astype") and not isinstance(value, np.generic):
         return value.astype(common.numpy, copy=False)
     if value is None or weak:
         return value.item() if isinstance(value, np.generic) else value
-    return np.array(value).astype(common.numpy)  # integers wrap around as PyTorch's do
+    return np.array(value).astype(common.numpy)[()]  # integers wrap around as PyTorch's do

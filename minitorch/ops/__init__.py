@@ -12,6 +12,7 @@ from ..dispatch.declare import functions
 from ..tensor import Tensor
 from . import (  # importing a family registers its operations
     activation,
+    attention,
     choose,
     complex_numbers,
     convert,

@@ -129,7 +129,7 @@ def masked_fill(input, mask, value):
     """
     if np.ndim(value) or (np.iscomplexobj(value) and input.dtype.kind != "c"):
         raise RuntimeError(f"masked_fill: value must be one {input.dtype}, but got {value}")
-    return select(mask, np.asarray(value, input.dtype), input)
+    return select(mask, np.asarray(value, input.dtype, like=input), input)
 
 
 masked_fill.derivatives(

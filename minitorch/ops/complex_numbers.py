@@ -7,9 +7,9 @@ PyTorch: aten/src/ATen/native/ComplexHelper.h, UnaryOps.cpp.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ..dispatch.declare import composite, elementwise, op, view_op
+from ..dispatch.memory import strided
 from ..tensor import Tensor
 from .elementwise import sign
 
@@ -93,7 +93,7 @@ def view_as_real(input):
     if input.dtype.kind != "c":
         raise RuntimeError("view_as_real is only supported for complex tensors")
     parts = input.real
-    return as_strided(parts, (*parts.shape, 2), (*parts.strides, parts.itemsize))
+    return strided(parts, (*parts.shape, 2), (*parts.strides, parts.itemsize))
 
 
 @view_op
@@ -125,7 +125,7 @@ def _same_floats(input, other):
 def complex(real, imag):
     """real + 1j * imag, broadcast. RuntimeError for different dtypes. Mirrors torch.complex."""
     shape, kind = np.broadcast_shapes(real.shape, imag.shape), np.result_type(real, np.complex64)
-    out = np.empty(shape, kind)
+    out = np.empty(shape, kind, like=real)
     out.real, out.imag = real, imag
     return out
 

@@ -16,7 +16,7 @@ from ..tensor import Tensor, wrap
 @op
 def clone(input, *, memory_format=None):
     """A copy that gradients flow through. Mirrors torch.clone."""
-    return np.array(input, order="K")
+    return input.copy(order="K")
 
 
 clone.derivatives(input=lambda grad: grad)
@@ -24,7 +24,7 @@ clone.derivatives(input=lambda grad: grad)
 
 @op(function=False, method=False)
 def _contiguous(input):
-    return np.array(input, order="C")
+    return input.copy(order="C")
 
 
 _contiguous.derivatives(input=lambda grad: grad)
@@ -64,6 +64,14 @@ def to_copy(input, kind):
 to_copy.derivatives(input=lambda grad: grad)  # the engine gives it the type of the input
 
 
+@op(function=False, method=False)
+def to_device(input, device):
+    return devices.moved(input, device)
+
+
+to_device.derivatives(input=lambda grad, input_device: to_device(grad, input_device))
+
+
 @composite(method=False, function=False)
 def as_type(input, dtype: dtypes.dtype):
     """`input` itself if it has this dtype, otherwise a converted copy."""
@@ -71,7 +79,8 @@ def as_type(input, dtype: dtypes.dtype):
     if input.array.dtype == dtype.numpy:
         return input
     if dtype.category < dtypes.FLOATING:  # no gradient comes back through integers
-        return wrap(input.array.astype(dtype.numpy))
+        with devices.guard(input.array):
+            return wrap(input.array.astype(dtype.numpy))
     return to_copy(input, dtype.numpy)
 
 
@@ -90,8 +99,9 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
             dtype, device = arg.dtype, arg.device
         elif isinstance(arg, (str, devices.device, int)) and not isinstance(arg, bool):
             device = arg
-    devices.check(device)
     result = input if dtype is None else as_type(input, dtype)
+    if device is not None and result.device != (device := devices.check(device)):
+        return to_device(result, device)
     return clone(input) if copy and result is input else result
 
 
@@ -111,6 +121,27 @@ def cpu(input, memory_format=None):
 def cuda(input, device=None, non_blocking=False, memory_format=None):
     """On a GPU. Mirrors torch.Tensor.cuda."""
     return to(input, "cuda" if device is None else device)
+
+
+@composite(function=False)
+def pin_memory(input, device=None):
+    """In page-locked memory of the host, from where copies to a GPU need not wait; itself if it is
+    there. Raises RuntimeError without a GPU, or for a tensor on one. Mirrors
+    torch.Tensor.pin_memory.
+    """
+    if type(input.array) is not np.ndarray:
+        raise RuntimeError(
+            f"cannot pin a tensor on {input.device}: only dense CPU tensors can be pinned"
+        )
+    if devices.is_pinned(input.array):
+        return input
+    return wrap(devices.pinned(input.array)).requires_grad_(input._requires_grad)
+
+
+@composite(function=False)
+def is_pinned(input, device=None):
+    """Whether it is in page-locked memory. Mirrors torch.Tensor.is_pinned."""
+    return type(input.array) is np.ndarray and devices.is_pinned(input.array)
 
 
 def _conversion(name: str, dtype: dtypes.dtype) -> None:
@@ -136,21 +167,21 @@ def copy_(self, src, non_blocking=False):
     """Overwrite the tensor with `src`, broadcast and converted. Mirrors torch.Tensor.copy_."""
     src = src if isinstance(src, Tensor) else functions["as_tensor"](src)
     if inplace.is_tracked((self, src)):
-        return inplace.update(self, _replace, to(src, self.dtype))
+        return inplace.update(self, _replace, to(src, self.device, self.dtype))
     inplace.check_writable(self, False, (src,))
     if not inplace.other_fits(src.array, self.array):
         raise RuntimeError(
             f"output with shape {list(self.shape)} doesn't match the broadcast shape of the source "
             f"{list(src.shape)}"
         )
-    np.copyto(self.array, src.array, casting="unsafe")
+    devices.overwrite(self.array, src.array)
     self._storage.version += 1
     return self
 
 
 @op(function=False, method=False, node="Copy")
 def _replace(input, src):
-    return np.array(np.broadcast_to(src, input.shape))
+    return np.copy(np.broadcast_to(src, input.shape), order="C")
 
 
 _replace.derivatives(input=lambda grad: np.zeros_like(grad), src=lambda grad: grad)
@@ -177,6 +208,8 @@ def apply_(self, callable):
             "Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead."
         )
     inplace.check_writable(self, False)
+    if type(self.array) is not np.ndarray:
+        raise TypeError("apply_ is only implemented on CPU tensors")
     self.array[...] = np.reshape([callable(x) for x in self.array.flat], self.array.shape)
     self._bump_version()
     return self

@@ -55,14 +55,20 @@ def _skew(X):
     return X - X.mT
 
 
+def _one(like, dtype=None):
+    """The identity with as many columns as `like`. (CuPy's eye cannot be asked through NumPy's.)"""
+    like = plain(like)
+    return np.asarray(np.eye(like.shape[-1], dtype=dtype or like.dtype), like=like)
+
+
 def _diagonal_matrix(x):
     """The vectors x (..., n) on the diagonals of matrices (..., n, n)."""
-    return np.expand_dims(x, -1) * np.eye(x.shape[-1], dtype=plain(x).dtype)
+    return np.expand_dims(x, -1) * _one(x)
 
 
 def _inverse_differences(x):
     """1 / (x_j - x_i) at (i, j), and 0 on the diagonal."""
-    one = np.eye(x.shape[-1], dtype=plain(x).dtype)
+    one = _one(x)
     return 1 / (np.expand_dims(x, -2) - np.expand_dims(x, -1) + one) - one
 
 
@@ -120,7 +126,7 @@ def _det_by_input(grad, A, out):
     if isinstance(A, Tensor) or _invertible(A):
         return grad * (out[..., None, None] * inv(A).mT)
     u, s, vh = np.linalg.svd(A)  # of a singular matrix: the products of all but one of them
-    others = np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]).prod(-1)
+    others = np.where(_one(s, bool), 1, s[..., None, :]).prod(-1)
     sign = (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
     return grad * (sign * ((u * others[..., None, :]) @ vh)).conj()
 
@@ -159,7 +165,7 @@ def cholesky(A):
 
 def _cholesky_by_input(grad, out):
     """L Lᵀ = A: dL = L Φ(inv(L) dA inv(L)ᵀ), where Φ takes the lower half."""
-    half = np.tril(np.ones(out.shape[-2:], bool)) - np.eye(out.shape[-1]) / 2
+    half = np.tri(out.shape[-1], like=plain(out)) - _one(out, float) / 2
     inner = (out.mT @ grad) * half.astype(plain(out).dtype)
     inverse = inv(out)
     grad = inverse.mT @ inner @ np.conj(inverse)
@@ -185,8 +191,8 @@ def _qr_by_input(grads, wanted, A_shape, q, r, complete):
     _real(q, "qr")
     by_q, by_r = (0 * x if g is None else g for x, g in zip((q, r), grads, strict=True))
     M = r @ by_r.mT - by_q.mT @ q
-    lower = np.tril(np.ones(M.shape[-2:])).astype(plain(M).dtype)
-    symmetric = M * lower + (M * (lower - np.eye(M.shape[-1], dtype=plain(M).dtype))).mT
+    lower = np.tri(M.shape[-1], dtype=plain(M).dtype, like=plain(M))
+    symmetric = M * lower + (M * (lower - _one(M))).mT
     return [solve(r, (by_q + q @ symmetric).mT).mT]
 
 
@@ -259,7 +265,12 @@ def _svd_by_input(grads, wanted, A_shape, u, s, vh):
 
 @op(function=False, method=False)
 def pinv(A, rcond, hermitian):
-    return lapack("pinv", A, square=False, rcond=rcond, hermitian=hermitian)
+    if type(A) is np.ndarray:
+        return lapack("pinv", A, square=False, rcond=rcond, hermitian=hermitian)
+    rcond = np.asarray(rcond, like=A)
+    if hermitian:  # CuPy's does not know that only one triangle counts
+        A = np.tril(A) + np.conj(np.tril(A, -1)).mT
+    return lapack("pinv", A, square=False, rcond=rcond)
 
 
 def _pinv_by_input(grad, A, out):

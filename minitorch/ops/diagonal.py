@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..dispatch.declare import composite, op, view_op
 from ..dispatch.dims import axis
 from ..dispatch.errors import require
@@ -24,7 +24,8 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
     dim1, dim2 = axis(dim1, input.ndim), axis(dim2, input.ndim)
     require(dim1 != dim2, "diagonal dimensions cannot be identical {}, {}", dim1, dim2)
     out = np.diagonal(input, offset, dim1, dim2)
-    out.flags.writeable = input.flags.writeable
+    if type(out) is np.ndarray:  # NumPy has made it read-only
+        out.flags.writeable = input.flags.writeable
     return out
 
 
@@ -50,19 +51,21 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
 
 
 def _triangle(half: str, twin, kept: str, compare) -> None:
-    def mask(row, offset, col):
-        return compare.outer(np.arange(row), np.arange(-offset, col - offset))
+    def mask(row, offset, col, like):
+        return compare(
+            np.arange(row, like=like)[:, None], np.arange(-offset, col - offset, like=like)
+        )
 
     def triangle(input, diagonal=0):
         require(input.ndim > 1, "{}: input tensor must have at least 2 dimensions", half)
         *_, row, col = input.shape
         if input.size <= 4096:
-            return np.where(mask(row, diagonal, col), input, input.dtype.type(0))
-        out = np.zeros(input.shape, input.dtype)
+            return np.where(mask(row, diagonal, col, input), input, input.dtype.type(0))
+        out = np.zeros_like(input, order="C")
         for i in range(0, row, 64):  # of 64 rows, the diagonal crosses few columns
             j = min(i + 64, row)
             left, right = min(max(i + diagonal, 0), col), min(max(j + diagonal, 0), col)
-            crossed = mask(j - i, i + diagonal - left, right - left)
+            crossed = mask(j - i, i + diagonal - left, right - left, input)
             beside = slice(0, left) if half == "tril" else slice(right, col)
             out[..., i:j, beside] = input[..., i:j, beside]
             np.copyto(out[..., i:j, left:right], input[..., i:j, left:right], where=crossed)
@@ -70,7 +73,8 @@ def _triangle(half: str, twin, kept: str, compare) -> None:
 
     def indices(row, col, offset=0, *, dtype=dtypes.int64, layout=None, device=None):
         require(row >= 0 <= col, "row and col must be non-negative, got {} and {}", row, col)
-        return wrap(np.stack(np.nonzero(mask(row, offset, col))).astype(dtype.numpy))
+        found = np.stack(np.nonzero(mask(row, offset, col, np.empty(0)))).astype(dtype.numpy)
+        return wrap(devices.moved(found, devices.check(device)))
 
     triangle.__name__, indices.__name__ = half, half + "_indices"
     triangle.__doc__ = (

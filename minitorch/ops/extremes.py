@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import composite, functions, op
 from ..dispatch.dims import axes, axis, spread
+from ..dispatch.gathering import extreme
 from ..dispatch.results import named_result
 from ..tensor import Tensor, wrap
 
@@ -33,7 +35,7 @@ def check_not_empty(name: str, input, dim, error=RuntimeError) -> None:
 def _reduced(name, ufunc, input, dim, keepdim):
     if not input.size:
         check_not_empty(name, input, dim)
-    return ufunc.reduce(input, axes(dim, input.ndim), None, None, keepdim)
+    return extreme(ufunc, input, axes(dim, input.ndim), keepdim)
 
 
 @op(alone=True)
@@ -69,7 +71,11 @@ def _arg(extreme, input, dim, keepdim):
         flat = extreme(input.reshape(-1), axis=0)
         return np.reshape(flat, (1,) * input.ndim) if keepdim else flat
     dim = axis(dim, input.ndim)
-    return extreme(input, axis=dim, keepdims=keepdim) if input.ndim else np.zeros((), np.int64)
+    return (
+        extreme(input, axis=dim, keepdims=keepdim)
+        if input.ndim
+        else np.zeros((), np.int64, like=input)
+    )
 
 
 @op(numpy=np.argmax, alone=True)
@@ -95,7 +101,10 @@ RESULTS = {
 def _at(indices, dim) -> tuple:
     """`indices` along `dim` as an index of all dimensions; NumPy's take_along_axis, but quicker."""
     ndim, dim = indices.ndim, dim % indices.ndim
-    places = [np.arange(n).reshape(-1, *(1,) * (ndim - 1 - d)) for d, n in enumerate(indices.shape)]
+    places = [
+        np.arange(n, like=indices).reshape(-1, *(1,) * (ndim - 1 - d))
+        for d, n in enumerate(indices.shape)
+    ]
     return (*places[:dim], indices, *places[dim + 1 :])
 
 
@@ -109,7 +118,7 @@ def pick(input, indices, dim, keepdim=True):
 @op(alone=True, method=False, function=False)
 def put_along(grad, indices, dim, shape):
     """Zeros of `shape`, with `grad` at `indices` along `dim`."""
-    out = np.zeros(shape, grad.dtype)
+    out = np.zeros_like(grad, shape=shape, order="C")
     out[_at(indices, dim)] = grad
     return out
 
@@ -137,7 +146,8 @@ def sortable(array):
 
 def picked(name, find, input, dim, keepdim=True):
     """The pair called `name`: the values at the places that find(array, axis) gives, and these."""
-    indices = find(*lines(sortable(input.array), dim))
+    with devices.guard(input.array):
+        indices = find(*lines(sortable(input.array), dim))
     if input.ndim == 0:
         return RESULTS[name](input.clone(), wrap(indices.reshape(())))
     values = pick(input, indices, dim, keepdim)
@@ -148,7 +158,7 @@ def picked(name, find, input, dim, keepdim=True):
 def _extreme_along(input, dim, keepdim, ufunc, arg):
     """The extreme along one dimension, and where it is."""
     dim = axis(dim, input.ndim)
-    return ufunc.reduce(input, dim, None, None, keepdim), getattr(input, arg)(dim, keepdims=keepdim)
+    return extreme(ufunc, input, dim, keepdim), getattr(input, arg)(dim, keepdims=keepdim)
 
 
 def _extreme_along_by_input(grad, input_shape, indices, dim, keepdim):
@@ -175,7 +185,7 @@ def _extreme(name, input, dim, keepdim, other, whole, ufunc, arg):
     if dim is None:
         return whole(input)
     if not array.ndim:
-        return picked(name, lambda array, axis: np.zeros(1, np.int64), input, dim)
+        return picked(name, lambda array, axis: np.zeros(1, np.int64, like=array), input, dim)
     return RESULTS[name](*_extreme_along(input, dim, keepdim, ufunc, arg))
 
 

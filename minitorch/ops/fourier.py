@@ -59,7 +59,7 @@ def half_to_real(input, n, dim, norm):
 def _half_to_real_by_input(grad, input_shape, n, dim, norm):
     """All frequencies but 0 and the highest of an even n stand for two, themselves and their twin
     of the other half."""
-    weights = np.full(n // 2 + 1, 2, plain(grad).dtype)
+    weights = np.full_like(plain(grad), 2, shape=n // 2 + 1)
     weights[0] = 1
     if n % 2 == 0:
         weights[-1] = 1

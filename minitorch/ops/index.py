@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, kernels
+from .. import devices, dtypes, kernels
 from ..autograd.grad_mode import announced_later
 from ..dispatch import errors, inplace
 from ..dispatch.declare import composite, functions, op, view_op
+from ..dispatch.gathering import at
 from ..tensor import Tensor, wrap
 
 
@@ -26,10 +27,10 @@ def put_back(grad, shape, view, args, overlaps=False):
 
     `overlaps`: it may look at an element more than once.
     """
-    out = np.zeros(shape, grad.dtype)
+    out = np.zeros_like(grad, shape=shape, order="C")
     if overlaps:
-        numbers = view.forward(np.arange(out.size).reshape(shape), *args)
-        np.add.at(out.reshape(-1), numbers, grad)
+        numbers = view.forward(np.arange(out.size, like=out).reshape(shape), *args)
+        at(np.add, out.reshape(-1), numbers.reshape(-1), grad.reshape(-1))
     else:
         view.forward(out, *args)[...] = grad
     return out
@@ -57,7 +58,7 @@ def _part(i):
         i = i.astype(np.int64) if i.size == 0 else i
     if isinstance(i, np.integer):
         return int(i)
-    if not isinstance(i, np.ndarray):
+    if isinstance(i, np.generic) or not hasattr(i, "dtype"):
         if isinstance(i, str):
             raise TypeError(f"a tensor is indexed by numbers, not by a string: {i!r}")
         raise IndexError(
@@ -76,6 +77,7 @@ def _part(i):
     return int(i) if i.ndim == 0 and i.dtype != bool else i
 
 
+_SIMPLE = {int, slice, type(None), type(Ellipsis)}  # parts that are no arrays
 _INDICES = (np.int64, np.int32, np.bool_)
 _NESTED = (list, tuple, range, slice, Tensor, np.ndarray, type(None), type(Ellipsis))
 
@@ -89,14 +91,14 @@ def _split(index) -> tuple[tuple, tuple | None]:
     if type(index) is list and any(isinstance(i, _NESTED) for i in index):
         index = tuple(index)  # x[[0, 1], [1, 2]], as it was once written
     parts = [_part(i) for i in index] if isinstance(index, tuple) else [_part(index)]
-    if not any([type(i) is np.ndarray for i in parts]):
+    if all([type(i) in _SIMPLE for i in parts]):
         return tuple(parts), None
     if not any([type(i) is int for i in parts]):
         return (), tuple(parts)
     first: list = []
     second: list = []
     for i in parts:
-        if isinstance(i, np.ndarray):
+        if type(i) not in _SIMPLE:
             first += [slice(None)] * (i.ndim if i.dtype == bool else 1)
             second.append(i)
         else:
@@ -141,9 +143,12 @@ def _view(self, index: tuple):
 @op(function=False, method=False, node="Index")
 def take_at(input, index):
     """The elements at `index`, a tuple with arrays in it: a copy."""
+    if type(input) is not np.ndarray:
+        index = tuple([np.asarray(i, like=input) if hasattr(i, "dtype") else i for i in index])
     if len(index) == 1 and index[0].dtype != bool and input.ndim:
         return np.take(input, index[0], axis=0)  # the same, but quicker
-    return np.asarray(input[index], order="C")
+    out = input[index]
+    return out if out.flags.c_contiguous else out.copy()
 
 
 take_at.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, input_shape))
@@ -152,12 +157,14 @@ take_at.derivatives(input=lambda grad, input_shape, index: unindex(grad, index, 
 @op(function=False, method=False, alone=True)
 def unindex(grad, index, shape, unique=False):
     """Zeros of `shape`, with `grad` added at `index`. `unique`: it names no element twice."""
-    rows, out = index[0], np.zeros(shape, grad.dtype)
+    if type(grad) is not np.ndarray:
+        index = tuple([np.asarray(i, like=grad) if hasattr(i, "dtype") else i for i in index])
+    rows, out = index[0], np.zeros_like(grad, shape=shape, order="C")
     if unique or (len(index) == 1 and rows.dtype == bool):
         out[index] = grad
     elif len(index) > 1 or grad.ndim <= rows.ndim:
-        numbers = np.arange(out.size).reshape(shape)[index]
-        np.add.at(out.reshape(-1), numbers.reshape(-1), grad.reshape(-1))
+        numbers = np.arange(out.size, like=out).reshape(shape)[index]
+        at(np.add, out.reshape(-1), numbers.reshape(-1), grad.reshape(-1))
     else:
         rows = rows.reshape(-1) % max(shape[0], 1)
         grad = grad.reshape(len(rows), out[:1].size)
@@ -192,11 +199,20 @@ def _setitem(self, index, value):
         plain = isinstance(value, (bool, int, float, complex))
         value = dtypes.fitting(value, self.dtype) if plain else np.asarray(value, self.array.dtype)
         value = wrap(value)
+    if type(self.array) is np.ndarray:
+        return _assign(self, index, value, second is not None)
+    with devices.guard(self.array):
+        index = tuple([np.asarray(i, like=self.array) if hasattr(i, "dtype") else i for i in index])
+        _assign(self, index, value.to(self.device), second is not None)
+
+
+def _assign(self, index, value, advanced: bool) -> None:
+    """self[index] = value, where `index` is simple, or has arrays (`advanced`)."""
     tracked = inplace.is_tracked((self, value))
     try:
-        place = self.array[index if second is not None or Ellipsis in index else (*index, ...)]
+        place = self.array[index if advanced or Ellipsis in index else (*index, ...)]
         value = _without_leading_ones(value, place)
-        part = place if second is None and index != (Ellipsis,) else None
+        part = place if not advanced and index != (Ellipsis,) else None
         inplace.check_writable(self, tracked, (value,), part)
         before = inplace.alias(self) if tracked else None
         self.array[index] = value.array
@@ -231,9 +247,14 @@ def index_put(input, indices, values, accumulate=False):
     torch.index_put.
     """
     indices = tuple(indices)
-    out = np.array(input)
+    out = np.copy(input)
     if accumulate:
-        np.add.at(out, indices, values)
+        if type(out) is np.ndarray:
+            np.add.at(out, indices, values)
+        else:
+            numbers = np.arange(out.size, like=out).reshape(out.shape)[indices]
+            values = np.broadcast_to(values, numbers.shape)
+            at(np.add, out.reshape(-1), numbers.reshape(-1), values.reshape(-1))
     else:
         out[indices] = values
     return out
@@ -252,6 +273,7 @@ setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
 
 
 @composite(out=True)
+@devices.on_its_device
 def nonzero(input, *, as_tuple=False):
     """The indices of the elements that are not 0: (n, dimensions), or a tuple of vectors.
 
@@ -259,5 +281,5 @@ def nonzero(input, *, as_tuple=False):
     """
     found = np.nonzero(np.atleast_1d(input.array))
     if as_tuple:
-        return tuple([wrap(np.array(i)) for i in found])
-    return wrap(np.stack(found).T if input.ndim else np.zeros((len(found[0]), 0), np.int64))
+        return tuple([wrap(i.copy()) for i in found])
+    return wrap(np.stack(found).T if input.ndim else found[0][:0].reshape(len(found[0]), 0))

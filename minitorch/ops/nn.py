@@ -158,3 +158,14 @@ def _masked_rows(grad, indices, padding_idx):
 
 _embedding.derivatives(weight=_embedding_by_weight)
 _embedding_weight.derivatives(grad_out=_masked_rows)
+
+# Dropout on a GPU
+
+
+@op(method=False, function=False, node="NativeDropout")
+def _dropout(input, p, seed):
+    """input / (1 - p), but 0 with probability p; `seed` decides where, so no mask is stored."""
+    return kernels.find("dropout", input)(input, p, seed)
+
+
+_dropout.derivatives(input=lambda grad, p, seed: _dropout(grad, p, seed))

@@ -33,7 +33,8 @@ def narrow(input, dim, start, length):
 
     Raises IndexError or RuntimeError where these are not there.
     """
-    dim, start = dim_of("narrow()", input, dim), operator.index(start)
+    dim = dim_of("narrow()", input, dim)
+    start = operator.index(start.get() if hasattr(start, "get") else start)  # from a GPU
     n = input.shape[dim]
     require(-n <= start <= n, "start {} is out of range for size {}", start, n, error=IndexError)
     start = start + n if start < 0 else start

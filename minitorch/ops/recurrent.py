@@ -64,7 +64,8 @@ def _lstm_steps(sums, h, c, weight):
 @lstm_layer.joint_derivative("sums", "h", "c", "weight")
 def _lstm_layer_backward(grads, wanted, sums, h, c, weight, hs, cs, gates):
     if not any(isinstance(g, Tensor) for g in grads):
-        return kernels.lstm_backward(grads[0], grads[1], h, c, weight, hs, cs, gates)
+        backward = kernels.find("lstm_backward", hs)  # grads[0] may be None, and say nothing
+        return backward(grads[0], grads[1], h, c, weight, hs, cs, gates)
     # Derivatives of derivatives: those of the steps, from aliases of the arguments. There may be
     # ways from one argument to another: h may come from a layer with the same weight.
     with enable_grad():

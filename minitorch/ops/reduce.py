@@ -57,7 +57,8 @@ def _total(input, dim, keepdim, dtype, squared=False):
     at a time is as exact as adding up in pairs.
     """
     axis, shape = None if dim is None else axes(dim, input.ndim), input.shape
-    if input.size > 32768 and dtype.char in _ONES and input.dtype == dtype:
+    on_cpu = type(input) is np.ndarray
+    if on_cpu and input.size > 32768 and dtype.char in _ONES and input.dtype == dtype:
         if input.flags.c_contiguous and (axis is None or len(axis) == input.ndim):
             flat, whole = input.reshape(-1), input.size // 1024 * 1024
             total = np.add.reduce(_of_rows(flat[:whole].reshape(-1, 1024), squared))
@@ -66,7 +67,7 @@ def _total(input, dim, keepdim, dtype, squared=False):
         if input.flags.c_contiguous and axis == (input.ndim - 1,) and shape[-1] <= 4096:
             total = _of_rows(input, squared)
             return total[..., None] if keepdim else total
-    if input.dtype.kind == "b" and dtype.char == "l" and not squared:
+    if on_cpu and input.dtype.kind == "b" and dtype.char == "l" and not squared:
         return np.count_nonzero(input, axis=axis, keepdims=keepdim)
     values = np.square(input, dtype=dtype) if squared else input
     return np.add.reduce(values, axis, dtype, None, keepdim)
@@ -87,7 +88,7 @@ def _spread_whole(grad, input_shape, dim, keepdim):
     grad = spread(grad, input_shape, dim, keepdim)
     if isinstance(grad, Tensor) or math.prod(input_shape) > 4096:
         return np.broadcast_to(grad, input_shape)
-    whole = np.empty(input_shape, grad.dtype)  # ten times as quick
+    whole = np.empty_like(grad, shape=input_shape)  # ten times as quick
     whole[...] = grad
     return whole
 
@@ -207,7 +208,7 @@ def any(input, dim=None, keepdim=False):
 @op(alone=True, numpy=np.count_nonzero)
 def count_nonzero(input, dim=None):
     """How many over `dim` are not 0. Mirrors torch.count_nonzero."""
-    return np.asarray(np.count_nonzero(input, axis=axes(dim, input.ndim)), np.int64)
+    return np.asarray(np.count_nonzero(input, axis=axes(dim, input.ndim)), np.int64, like=input)
 
 
 # Sums of exponentials and of powers
@@ -219,8 +220,11 @@ def logsumexp(input, dim, keepdim=False):
     axis = axes(dim, input.ndim)
     kind = dtypes.get_default_dtype().numpy if input.dtype.kind in "biu" else input.dtype
     input = input.astype(_FLOAT32 if kind.char in "eE" else kind, copy=False)
-    top = np.max(input.real, axis=axis, keepdims=True, initial=-INF)
-    top = np.where(np.isfinite(top), top, 0)  # all -inf stays -inf; +inf stays +inf
+    if _count(input.shape, axis):
+        top = np.max(input.real, axis=axis, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0)  # all -inf stays -inf; +inf stays +inf
+    else:
+        top = 0
     total = np.log(np.add.reduce(np.exp(input - top), axis=axis, keepdims=True)) + top
     return (total if keepdim else np.squeeze(total, axis)).astype(kind, copy=False)
 

@@ -20,9 +20,9 @@ def _resample(input, dim, taps):
     column = (-1, *[1] * (input.ndim - dim - 1))
     out = None
     for places, weights in taps:
-        part = input.take(places, axis=dim)
+        part = input.take(np.asarray(places, like=input), axis=dim)
         if weights is not None:
-            part = part * weights.reshape(column)
+            part = part * np.asarray(weights, like=input).reshape(column)
         out = part if out is None else out + part
     return out.astype(input.dtype, copy=False)
 
@@ -34,7 +34,8 @@ def _resample_back(grad_out, dim, taps, size):
     rows = rows.reshape(len(rows), -1)
     out = 0
     for places, weights in taps:
-        part = rows if weights is None else rows * weights[:, None]
+        part = rows if weights is None else rows * np.asarray(weights, like=rows)[:, None]
+        places = np.asarray(places, like=rows)
         out = out + kernels.embedding_backward(part, places, size)
     return np.moveaxis(out.reshape(shape), 0, dim).astype(grad_out.dtype, copy=False)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import composite, functions, op
 from ..dispatch.dims import axes, axis, spread
+from ..dispatch.gathering import accumulate
 from ..tensor import wrap
 from .extremes import RESULTS, lines, sortable
 from .reduce import adding_up
@@ -19,7 +21,7 @@ from .reduce import adding_up
 
 def _accumulate(ufunc, input, dim, dtype):
     array, dim = lines(input, dim)
-    return ufunc.accumulate(array, dim, dtype).reshape(input.shape)
+    return accumulate(ufunc, array, dim, dtype).reshape(input.shape)
 
 
 def _running_sums(input):
@@ -35,7 +37,7 @@ def _running_sums(input):
     if n % width:
         input = np.pad(input, [(0, 0)] * (input.ndim - 1) + [(0, -n % width)])
     blocks = input.reshape(*input.shape[:-1], -1, width)
-    out = blocks @ np.triu(np.ones((width, width), input.dtype))
+    out = blocks @ np.triu(np.ones_like(input, shape=(width, width)))
     out[..., 1:, :] += _running_sums(out[..., :-1, -1])[..., None]
     return out.reshape(input.shape)[..., :n]
 
@@ -44,10 +46,12 @@ def _running_sums(input):
 @adding_up
 def cumsum(input, dim, *, dtype=None):
     """The sums of the first 1, 2, ... elements along `dim`. Mirrors torch.cumsum."""
-    if input.ndim and input.shape[axis(dim, input.ndim)] >= 256 and dtype.char in "fd":
+    on_cpu = type(input) is np.ndarray
+    if on_cpu and input.ndim and input.shape[axis(dim, input.ndim)] >= 256 and dtype.char in "fd":
         out = _running_sums(np.swapaxes(input, dim, -1).astype(dtype, copy=False))
         if np.all(np.isfinite(out[..., -1])):  # in the product 0 * inf would be nan
-            return np.ascontiguousarray(np.swapaxes(out, dim, -1))
+            out = np.swapaxes(out, dim, -1)
+            return out if out.flags.c_contiguous else out.copy()
     return _accumulate(np.add, input, dim, dtype)
 
 
@@ -149,10 +153,11 @@ logcumsumexp.derivatives(input=_logcumsumexp_by_input)
 
 
 def _running_extreme(name, ufunc, input, dim):
-    array, dim = lines(sortable(input.array), dim)
-    places = np.arange(array.shape[dim]).reshape(-1, *(1,) * (array.ndim - dim - 1))
-    new = (array == ufunc.accumulate(array, dim)) | np.isnan(array)
-    indices = np.maximum.accumulate(np.where(new, places, 0), dim)
+    with devices.guard(input.array):
+        array, dim = lines(sortable(input.array), dim)
+        places = np.arange(array.shape[dim], like=array).reshape(-1, *(1,) * (array.ndim - dim - 1))
+        new = (array == accumulate(ufunc, array, dim)) | np.isnan(array)
+        indices = accumulate(np.maximum, np.where(new, places, 0), dim)
     indices = wrap(indices.reshape(input.shape))
     return RESULTS[name](functions["gather"](input, dim, indices), indices)
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..dispatch.declare import composite, op
 from ..dispatch.dims import axis
 from ..dispatch.errors import require
+from ..dispatch.gathering import at, extreme
 from ..dispatch.op import plain, zeros
 from .index import index_put, unindex
 
@@ -35,8 +36,8 @@ def _numbers(name: str, index, dim: int, shape):
         )
     extent = shape[dim] if ndim else 1
     # As unsigned numbers the negative ones are too large as well.
-    if np.maximum.reduce(index.view(np.uint64), None) >= extent:
-        wrong = index[(index < 0) | (index >= extent)].flat[0]
+    if extreme(np.maximum, index.view(np.uint64), None) >= extent:
+        wrong = index[(index < 0) | (index >= extent)].reshape(-1)[0]
         raise RuntimeError(
             f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {extent}"
         )
@@ -52,7 +53,9 @@ def _numbers(name: str, index, dim: int, shape):
                     f"{name}(): Size does not match at dimension {d}: expected index {index.shape} "
                     f"to be no larger than {shape} apart from dimension {dim}"
                 )
-            places = np.arange(0, index.shape[d] * step, step).reshape(-1, *(1,) * (ndim - 1 - d))
+            places = np.arange(0, index.shape[d] * step, step, like=index).reshape(
+                -1, *(1,) * (ndim - 1 - d)
+            )
         numbers = places if numbers is None else numbers + places
         step *= shape[d]
     return numbers
@@ -73,7 +76,8 @@ def _widened(value, shape):
 def _part(name: str, input, index, src):
     """The elements of `src` that `index` has places for; a number stands for all of them."""
     if not np.ndim(src):
-        return np.asarray(src).astype(input.dtype)
+        like = None if isinstance(input, np.generic) else input
+        return np.asarray(src, like=like).astype(input.dtype)
     require(src.dtype == input.dtype, "{}(): Expected self.dtype to be equal to src.dtype", name)
     if src.shape == index.shape:
         return src
@@ -98,8 +102,9 @@ def gather(input, dim, index, *, sparse_grad=False):
 @op(function=False, method=False, alone=True)
 def _gathered_back(grad, dim, index, shape):
     """Zeros of `shape`, with `grad` added where `gather` took it from."""
-    out = np.zeros(shape, grad.dtype)
-    np.add.at(out.reshape(-1), _numbers("gather", index, dim, shape).reshape(-1), grad.reshape(-1))
+    out = np.zeros_like(grad, shape=shape, order="C")
+    numbers = _numbers("gather", index, dim, shape).reshape(-1)
+    at(np.add, out.reshape(-1), numbers, grad.reshape(-1))
     return out
 
 
@@ -111,7 +116,7 @@ _gathered_back.derivatives(grad=lambda grad, dim, index: gather(grad, dim, index
 
 @op(function=False, method=False, node="Scatter")
 def _scatter(input, dim, index, src):
-    out = np.array(input, order="C")
+    out = np.copy(input, order="C")
     np.put(out, _numbers("scatter", index, dim, input.shape), _part("scatter", input, index, src))
     return out
 
@@ -155,17 +160,17 @@ _UFUNCS |= {"amax": np.maximum, "amin": np.minimum}
 
 def _reduced(name, input, dim, index, src, reduce, include_self):
     require(reduce in _UFUNCS, "reduce argument must be one of {}, got {}", [*_UFUNCS], reduce)
-    out = np.array(input, order="C")
+    out = np.copy(input, order="C")
     flat, numbers = out.reshape(-1), _numbers(name, index, dim, input.shape)
     src = _part(name, input, index, src)
     if not include_self:  # begin with what leaves the result to the others
         flat[numbers] = {"sum": 0, "mean": 0, "prod": 1}.get(reduce, src)
     if np.ndim(src):
         numbers, src = numbers.reshape(-1), src.reshape(-1)  # ufunc.at is quick for vectors alone
-    _UFUNCS[reduce].at(flat, numbers, src)
+    at(_UFUNCS[reduce], flat, numbers, src)
     if reduce == "mean":
-        counts = np.full(input.shape, int(include_self))
-        np.add.at(counts.reshape(-1), numbers, 1)
+        counts = np.full_like(input, int(include_self), int, "C")
+        at(np.add, counts.reshape(-1), numbers, 1)
         divide = np.floor_divide if input.dtype.kind in "iu" else np.true_divide
         out = divide(out, np.maximum(counts, 1).astype(out.dtype))
     return out
@@ -185,7 +190,7 @@ def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, inclu
     shape = getattr(src, "shape", ())
     src = src[_corner(index.shape)] if shape else src
 
-    def at(value):
+    def there(value):
         return gather(value, dim, index)
 
     def own(value):  # 0 where the input's elements do not count
@@ -193,19 +198,20 @@ def _scatter_reduce_backward(grad, wanted, input, dim, index, src, reduce, inclu
 
     if reduce == "prod":  # the gradient of each is the product of the others
         zero = src == 0
-        count = scatter_add(np.zeros(input.shape, int), dim, index, zero + 0)
-        only = np.logical_and(zero, at(count) == 1)  # dividing by it will not do
+        none = np.zeros_like(plain(input), int)
+        count = scatter_add(none, dim, index, zero + 0)
+        only = np.logical_and(zero, there(count) == 1)  # dividing by it will not do
         rest = np.where(only, 1, src)
         others = scatter_reduce(input, dim, index, rest, "prod", include_self=include_self)
-        to_src = np.where(only, at(grad * others), at(grad * out) / np.where(zero, 1, src))
+        to_src = np.where(only, there(grad * others), there(grad * out) / np.where(zero, 1, src))
         to_input = own(grad * scatter_reduce(np.ones_like(input), dim, index, src, "prod"))
     else:
-        mine, theirs = np.ones(input.shape, int), np.ones(index.shape, int)
+        mine, theirs = (np.ones_like(plain(a), int) for a in (input, index))
         if reduce in ("amax", "amin"):  # shared by all that are the extreme
-            mine, theirs = (input == out) + 0, (src == at(out)) + 0
+            mine, theirs = (input == out) + 0, (src == there(out)) + 0
         if reduce != "sum":
             grad = grad / scatter_add(own(mine), dim, index, theirs)
-        to_input, to_src = own(grad * mine), at(grad) * theirs
+        to_input, to_src = own(grad * mine), there(grad) * theirs
     return [to_input, _widened(to_src, shape)]
 
 
@@ -229,7 +235,7 @@ def index_select(input, dim, index):
         *(dim, extent),
         error=IndexError,
     )
-    return np.take(input, index, axis=dim) if input.ndim else np.array(input)
+    return np.take(input, index, axis=dim) if input.ndim else np.copy(input)
 
 
 def _index_select_by_input(grad, input_shape, dim, index):

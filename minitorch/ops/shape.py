@@ -205,7 +205,8 @@ def expand(input, *shape):
             f"non-singleton dimension {i + added}.  Target sizes: {list(shape)}.  Tensor sizes: "
             f"{list(input.shape)}"
         ) from None
-    out.flags.writeable = input.flags.writeable  # where nothing was stretched, it can be changed
+    if type(out) is np.ndarray:  # where nothing was stretched, it can be changed
+        out.flags.writeable = input.flags.writeable
     return out
 
 

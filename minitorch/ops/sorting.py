@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import composite, op
+from ..dispatch.gathering import accumulate
 from ..tensor import wrap
 from .extremes import _at, check_not_empty, evenly, lines, picked, sortable
 
@@ -41,7 +43,7 @@ def _order_by_bits(array, axis):
     if array.dtype.kind == "f":  # one nan and one zero
         bits = np.where(np.isnan(array), np.float32(np.nan), array + np.float32(0)).view(np.int32)
         array = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    places = np.arange(array.shape[axis]).reshape(-1, *(1,) * (array.ndim - axis - 1))
+    places = np.arange(array.shape[axis], like=array).reshape(-1, *(1,) * (array.ndim - axis - 1))
     keys = (array.astype(np.int64) << 32) | places
     keys.sort(axis=axis)
     return keys & 0xFFFFFFFF
@@ -56,7 +58,8 @@ def sort(input, dim=-1, descending=False, *, stable=None):
 @composite(out=True, numpy=np.argsort)
 def argsort(input, dim=-1, descending=False, stable=False):
     """The indices that put `input` in order along `dim`; always stable. Mirrors torch.argsort."""
-    return wrap(order(*lines(sortable(input.array), dim), descending).reshape(input.shape))
+    with devices.guard(input.array):
+        return wrap(order(*lines(sortable(input.array), dim), descending).reshape(input.shape))
 
 
 @composite(out=True)
@@ -90,7 +93,7 @@ def _one_by_one(array, k, axis, largest):
     else:
         last = getattr(np.iinfo(array.dtype), "min" if largest else "max")
     rest = np.moveaxis(array, axis, -1).copy()  # in which a search runs along the memory
-    places = np.empty((*rest.shape[:-1], k), np.int64)
+    places = np.empty((*rest.shape[:-1], k), np.int64, like=rest)
     for i in range(k):
         place = np.argmax(rest, -1) if largest else np.argmin(rest, -1)
         places[..., i] = place
@@ -122,7 +125,7 @@ def _median_of_all(input, skip_nan):
     flat = sortable(input).reshape(-1)
     there = flat.size - np.count_nonzero(np.isnan(flat))
     if there == 0 or (there < flat.size and not skip_nan):
-        return np.asarray(np.nan).astype(input.dtype)
+        return np.asarray(np.nan, like=input).astype(input.dtype)
     middle = (there - 1) // 2
     return np.partition(flat, middle)[middle].astype(input.dtype)
 
@@ -175,10 +178,10 @@ def mode(input, dim=-1, keepdim=False):
     def find(array, axis):
         places = order(array, axis)
         ordered = np.take_along_axis(array, places, axis).swapaxes(axis, -1)
-        starts = np.ones(ordered.shape, bool)
+        starts = np.ones_like(ordered, bool)
         starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-        number = np.arange(ordered.shape[-1])
-        run = number - np.maximum.accumulate(np.where(starts, number, 0), -1)  # its length so far
+        number = np.arange(ordered.shape[-1], like=ordered)
+        run = number - accumulate(np.maximum, np.where(starts, number, 0), -1)  # its length so far
         last = np.argmax(run, -1, keepdims=True).swapaxes(axis, -1)
         return np.take_along_axis(places, last, axis)
 
@@ -196,7 +199,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     `right` (or side="right"): behind values that are equal. `sorter`: the indices that sort the
     sequence, if it is not. RuntimeError if the other dimensions differ. Mirrors torch.searchsorted.
     """
-    sequence, values = np.atleast_1d(sorted_sequence), np.asarray(input)
+    sequence, values = np.atleast_1d(sorted_sequence), np.asarray(input, like=sorted_sequence)
     if side not in (None, "left", "right") or (side == "left" and right):
         raise RuntimeError(f"torch.searchsorted(): side is {side!r} while right is {right}")
     if isinstance(input, np.ndarray) and values.dtype != sequence.dtype:
@@ -215,10 +218,10 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     if sequence.ndim == 1:
         out = np.searchsorted(sequence, values, side)
     else:
-        out = np.empty(values.shape, np.int64)
+        out = np.empty(values.shape, np.int64, like=values)
         for row in np.ndindex(values.shape[:-1]):
             out[row] = np.searchsorted(sequence[row], values[row], side)
-    return np.asarray(out, np.int32 if out_int32 else np.int64)
+    return out.astype(np.int32 if out_int32 else np.int64, copy=False)
 
 
 @op(method=False)

@@ -63,9 +63,11 @@ def ndtr(input):
     return erfc(input * -math.sqrt(0.5)) * 0.5
 
 
-def _kind(input, other):
-    """The type of two, of which one may be a number."""
-    return (input if hasattr(input, "dtype") else other).dtype
+def _as_array(value, *pair):
+    """`value` as an array like those of a pair, of which one may be a number."""
+    typed = [v for v in pair if hasattr(v, "dtype")]
+    like = next((v for v in typed if not isinstance(v, np.generic)), None)
+    return np.asarray(value, typed[0].dtype, like=like)
 
 
 # The family of gamma
@@ -74,8 +76,7 @@ def _kind(input, other):
 @elementwise(floating=True, kinds="f", function=False, method=False)
 def zeta(input, other):
     """The sum of (other + k) ** -input over k = 0, 1, ... Mirrors torch.special.zeta."""
-    kind = _kind(input, other)
-    return kernels.zeta(np.asarray(input, kind), np.asarray(other, kind))
+    return kernels.zeta(_as_array(input, input, other), _as_array(other, input, other))
 
 
 @elementwise(
@@ -93,7 +94,7 @@ def _polygamma(input, n):
     if n == 0:
         return kernels.digamma(input)
     if n == 1:  # whose reflection is simple, so that zeta need not climb far
-        left = np.asarray(input < 0.5)
+        left = input < 0.5
         out = kernels.zeta(np.full_like(input, 2), np.where(left, 1 - input, input))
         return np.where(left, (math.pi / np.sin(math.pi * input)) ** 2 - out, out)
     sign = 1 if n % 2 else -1
@@ -150,7 +151,7 @@ def xlog1py(input, other):
 
 
 def _times(log, input, other):
-    other = np.asarray(other, _kind(input, other))
+    other = _as_array(other, input, other)
     return np.where(np.equal(input, 0) & ~np.isnan(other), 0, input * log(other))
 
 

@@ -9,7 +9,7 @@ from ..dispatch.declare import composite, view_op
 from ..dispatch.dims import axis
 from ..dispatch.errors import require
 from ..dispatch.inplace import view_in_place
-from ..dispatch.memory import owner, strided
+from ..dispatch.memory import address, owner, strided
 from .index import put_back
 
 
@@ -42,7 +42,7 @@ unfold.derivatives(
 def _as_strided(input, size, stride, offset, layout):
     whole = owner(input)
     steps = [n * input.itemsize for n in stride]
-    start = offset * input.itemsize - (input.ctypes.data - whole.ctypes.data)
+    start = offset * input.itemsize - (address(input) - address(whole))
     return strided(input, size, steps, start)
 
 

@@ -28,9 +28,10 @@ def ctc_loss_forward(log_probs, targets, input_lengths, target_lengths, blank=0)
     alpha[0, :, :2] = emitted[0, :, :2]
     for t in range(1, len(alpha)):
         alpha[t] = _step(alpha[t - 1], skips) + emitted[t]
-    n = np.arange(len(labels))
+    n = np.arange(len(labels), like=labels)
     last, end = alpha[input_lengths - 1, n], 2 * target_lengths
-    last[input_lengths == 0] = np.where(np.arange(labels.shape[1]) == 0, 0, -np.inf)
+    state = np.arange(labels.shape[1], like=labels)
+    last[input_lengths == 0] = np.where(state == 0, 0, -np.inf)
     before = np.where(target_lengths > 0, last[n, np.maximum(end - 1, 0)], -np.inf)
     losses = -np.logaddexp(last[n, end], before)
     return losses.astype(log_probs.dtype), alpha
@@ -43,7 +44,7 @@ def ctc_loss_backward(
     labels, skips = _states(targets, blank)
     emitted = _emitted(log_probs, labels)
     skips = np.pad(skips[:, 2:], ((0, 0), (0, 2)))[:, ::-1]  # backwards: from s to s + 2
-    state, end = np.arange(labels.shape[1]), (2 * target_lengths)[:, None]
+    state, end = np.arange(labels.shape[1], like=labels), (2 * target_lengths)[:, None]
     starts = np.where((state == end) | ((state == end - 1) & (end > 0)), 0, -np.inf)
     beta = np.full_like(emitted, -np.inf)
     following = np.full_like(starts, -np.inf, dtype=emitted.dtype)
@@ -55,10 +56,10 @@ def ctc_loss_backward(
     share = np.exp(log_alpha + beta - emitted + np.where(possible, losses[:, None], -np.inf))
     share = np.where(np.isfinite(emitted), share, 0)
     dx = np.exp(log_probs)
-    n = np.arange(len(labels))[:, None]
+    n = np.arange(len(labels), like=labels)[:, None]
     for t in range(len(dx)):
-        np.subtract.at(dx[t], (n, labels), share[t])
-    late = np.arange(len(dx))[:, None] >= input_lengths
+        np.add.at(dx[t], (n, labels), -share[t])  # of which CuPy has np.subtract.at not
+    late = np.arange(len(dx), like=dx)[:, None] >= input_lengths
     dx[late] = 0
     dx *= grad[:, None]
     dx[:, ~possible[:, 0]] = np.where(late[:, ~possible[:, 0], None], 0, np.nan)
@@ -67,16 +68,16 @@ def ctc_loss_backward(
 
 def _states(targets, blank):
     """The labels (N, 2 S + 1), and which can be reached from two states before."""
-    labels = np.full((len(targets), 2 * targets.shape[1] + 1), blank, np.int64)
+    labels = np.full_like(targets, blank, np.int64, shape=(len(targets), 2 * targets.shape[1] + 1))
     labels[:, 1::2] = targets
-    skips = np.zeros(labels.shape, bool)
+    skips = np.zeros_like(labels, bool)
     skips[:, 2:] = (labels[:, 2:] != blank) & (labels[:, 2:] != labels[:, :-2])
     return labels, skips
 
 
 def _emitted(log_probs, labels):
     """log_probs at the labels, (T, N, 2 S + 1): in float64, since long sums of them follow."""
-    n = np.arange(len(labels))[:, None]
+    n = np.arange(len(labels), like=labels)[:, None]
     return log_probs[:, n, labels].astype(np.float64)
 
 

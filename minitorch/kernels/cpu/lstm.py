@@ -16,9 +16,9 @@ def lstm_forward(sums, h, c, weight):
     sums (L, N, 4 H): the part of the gates' sums that the inputs make; weight (4 H, H).
     """
     steps, n, size = sums.shape[0], sums.shape[1], h.shape[-1]
-    hs, cs = np.empty((2, steps, n, size), sums.dtype)
+    hs, cs = np.empty_like(sums, shape=(2, steps, n, size), order="C")
     gates = np.empty_like(sums)
-    back = np.ascontiguousarray(weight.T)
+    back = weight.T.copy()  # in order; np.ascontiguousarray does not know CuPy's arrays
     cell = slice(2 * size, 3 * size)
     for t in range(steps):
         gate = np.matmul(h, back, out=gates[t])
@@ -40,7 +40,7 @@ def lstm_backward(dhs, dcs, h, c, weight, hs, cs, gates):
     """The gradients for (sums, h, c, weight); dhs and dcs (L, N, H) or None are those of hs, cs."""
     steps, n, size = hs.shape
     dsums = np.empty_like(gates)
-    dh, dc = np.zeros((2, n, size), hs.dtype)
+    dh, dc = np.zeros_like(hs, shape=(2, n, size))
     tanh_cs = np.tanh(cs)
     i, f, g, o = (gates[..., k * size : (k + 1) * size] for k in range(4))
     # What a gate's gradient is multiplied by to be that of its sum.

@@ -152,14 +152,19 @@ def _bessel_far(n: int, inverse: float) -> float:
 _of_order = {n: [functools.partial(f, n) for f in (_bessel_near, _bessel_far)] for n in (0, 1)}
 
 
-def _modified_bessel(n: int, x):
-    """exp(-|x|) I_n(x): one polynomial in x below 8, one in 1 / x above."""
+def bessel_polynomials(n: int):
+    """exp(-x) I_n(x) / x**n as a polynomial in x below 8; and times sqrt(x), in 1 / x above."""
     near, far = _of_order[n]
+    return _fit(near, 0, 8, 26), _fit(far, 0, 1 / 8, 16)
+
+
+def _modified_bessel(n: int, x):
+    near, far = bessel_polynomials(n)
     a = np.abs(x)
-    out = _fit(near, 0, 8, 26)(np.minimum(a, 8)) * x**n
+    out = near(np.minimum(a, 8)) * x**n
     large = a > 8
     inverse = 1 / a[large]
-    out[large] = _fit(far, 0, 1 / 8, 16)(inverse) * np.sqrt(inverse) * np.sign(x[large]) ** n
+    out[large] = far(inverse) * np.sqrt(inverse) * np.sign(x[large]) ** n
     return out
 
 

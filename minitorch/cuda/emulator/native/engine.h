@@ -1,0 +1,110 @@
+// What the parts of the emulator know of each other: scheduler.cpp (who runs), waiting.cpp (who waits
+// for whom), memory.cpp (what may be touched), races.cpp (who touched it, and when).
+#pragma once
+#include <csetjmp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cuda.h"
+
+namespace emulator {
+enum State { NEW, READY, AT_BARRIER, AT_WARP, DONE };
+const size_t STACK = (64 << 10) + 576;  // an odd number of lines: stacks share no cache sets
+
+// A stack, and where on it the thread that uses it has stopped.
+struct Fiber {
+    char *stack;
+    bool begun;
+    jmp_buf stopped;
+};
+
+struct Thread {
+    uint3 index;
+    unsigned number, warp, lane;  // number: within the block
+    State state;
+    Fiber *fiber;
+    Site site;           // where it waits
+    unsigned mask;       // of the warp operation that it waits in
+    bool orders;         // that is a __syncwarp
+    bool vote;           // for __syncthreads_or and its kin
+    bool fenced;         // has called __threadfence
+    int source;          // the lane whose value it wants
+    uint64_t value;
+    Votes received;
+    unsigned known[32];  // of each lane of the warp: the moment until which its deeds lie before now
+};
+
+// Time. An epoch lasts from barrier to barrier, and each block begins a new one. A moment lasts from
+// one operation of a warp to its next.
+struct Clock {
+    uint32_t epoch, first_epoch;  // now, and at the beginning of the block
+    uint32_t moments[32];         // now, in each warp
+};
+
+// Who, when, and from which line.
+struct Stamp {
+    uint32_t epoch;  // 0: nobody
+    uint32_t moment : 22, thread : 10;
+    uint32_t code;  // offset in the library
+};
+
+// What is known of one element of memory.
+struct Cell {
+    Stamp write, read;  // the last ones
+    uint32_t lanes;     // that have read in the epoch of `read`
+    bool atomic;        // the write
+    bool other_warps;   // have read in the epoch of `read`
+    bool other_blocks;  // have read
+};
+
+// A piece of memory that the kernel may touch.
+struct Range {
+    const char *low, *high;
+    size_t element;    // bytes
+    const char *name;  // of shared memory; else nullptr
+    bool argument, writable;
+    Cell *cells;  // one for each element, if it is writable
+
+    size_t count() const { return (high - low + element - 1) / element; }
+};
+
+enum Access { READ, WRITE, ATOMIC };
+
+extern Thread *current;  // nullptr outside of kernels
+extern std::vector<Thread> threads;  // of the block, by number
+extern uint3 block;
+extern Clock now;
+extern std::string error;
+extern jmp_buf scheduler;
+extern char *library;  // where this code begins
+
+[[noreturn]] void fail(const std::string &message);  // ends the launch
+std::string where(Site);
+std::string where(const void *code);  // as @0x12ab@: Python looks up file and line
+
+void wait(State, Site);
+bool release_warp_operations(unsigned warp);  // those that are complete: was there one?
+bool release_barrier();
+
+void touch(const void *address, size_t bytes, Access, const void *code);
+void check_race(Range &, Cell &, const char *address, size_t bytes, Access, const void *code);
+void settle_write();
+void settle();  // before a thread waits, and when it has returned
+void forget_races();
+void forget_memory();
+
+// What Python asks for; kernel.py has its twin.
+struct Launch {
+    uint32_t grid[3], block[3];
+    uint64_t shared_bytes;
+    uint64_t seed;
+    void (*kernel)(void **);
+    void **arguments;
+    uint64_t buffers;  // how many of the following
+    char **low, **high;
+    uint64_t *element;
+    uint8_t *writable;
+};
+void prepare_memory(const Launch &);
+}  // namespace emulator

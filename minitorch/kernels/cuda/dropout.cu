@@ -1,0 +1,39 @@
+// Dropout whose mask is not stored: forward and backward draw the same random numbers once more.
+//
+// An ordinary generator makes a number from the one before, and so the millionth number comes after
+// 999,999 others. Philox makes it from its position: it encrypts the number 0, 1, 2, ..., as a
+// cipher does with a message, with a seed for the key, and what comes out looks random. No thread
+// waits for another, nothing is kept, and the same seed gives the same mask again. (Salmon and
+// others, "Parallel random numbers: as easy as 1, 2, 3", 2011. PyTorch and cuRAND use it as well.)
+#include "common.cuh"
+
+// Ten rounds of: multiply two of the four words, and mix the halves of the products with the others
+// and the key, which changes from round to round. The constants are the paper's.
+__device__ uint4 philox(uint64 counter, uint64 seed) {
+    uint4 words = make_uint4(unsigned(counter), unsigned(counter >> 32), 0, 0);
+    unsigned key = unsigned(seed), another_key = unsigned(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64 a = uint64(0xd2511f53u) * words.x, b = uint64(0xcd9e8d57u) * words.z;
+        words = make_uint4(unsigned(b >> 32) ^ words.y ^ key, unsigned(b),
+                           unsigned(a >> 32) ^ words.w ^ another_key, unsigned(a));
+        key += 0x9e3779b9u, another_key += 0xbb67ae85u;
+    }
+    return words;
+}
+
+constexpr int BLOCK = 256;  // threads
+
+// out = x * scale where the element's word is below `keep`, which is 2^32 times the probability;
+// else 0. A thread's four words go to elements that are a block apart: so its neighbours' elements
+// are its own elements' neighbours, and all four loads are coalesced.
+extern "C" __global__ void dropout(const T *x, T *out, int64 n, uint64 keep, wide scale,
+                                   uint64 seed) {
+    for (int64 part = blockIdx.x; part * 4 * BLOCK < n; part += gridDim.x) {
+        uint4 words = philox(part * BLOCK + threadIdx.x, seed);
+        unsigned word[4] = {words.x, words.y, words.z, words.w};
+        for (int k = 0; k < 4; k++) {
+            int64 i = (part * 4 + k) * BLOCK + threadIdx.x;
+            if (i < n) out[i] = word[k] < keep ? T(wide(x[i]) * scale) : T(0);
+        }
+    }
+}

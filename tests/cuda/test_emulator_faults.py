@@ -1,0 +1,200 @@
+"""Planted faults: the emulator finds each, and names its line."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minitorch.cuda import emulator
+from minitorch.cuda.emulator import KernelError
+from minitorch.cuda.emulator.compiler import CompileError
+
+from .sources import module_of, source_of
+
+LINES = source_of("faults.cu").splitlines()
+TEMPLATES = ["buffer_used_twice<float>"]
+N = np.int32(100)
+
+
+def kernel(name: str):
+    return module_of("faults.cu", TEMPLATES).get_function(name)
+
+
+def floats(n=256):
+    return emulator.asarray(np.arange(1, n + 1, dtype=np.float32))
+
+
+def marked_lines(name: str) -> set[int]:
+    """The numbers of the lines marked FAULT in this function."""
+    start = next(i for i, line in enumerate(LINES) if re.search(rf"\b{name}\(", line))
+    end = next(i for i in range(start, len(LINES)) if LINES[i] == "}")
+    return {i + 1 for i in range(start, end) if "// FAULT" in LINES[i]}
+
+
+AFTER = r"after thread \d+('s| of another block's) (read|write|atomic operation) \(faults.cu:\d+\)"
+RACE = r"race on shared memory: (read|write|atomic operation) of {} " + AFTER
+GLOBAL = r"race on global memory: (read|write) of element \d+ " + AFTER
+UNWRITTEN = r"read of shared memory that no thread of this block has written: {}"
+OUTSIDE = "out of bounds: {} of {} bytes that belong to no array of this launch"
+PART = RACE.format(r"part\[\d+\]") + "|" + UNWRITTEN.format(r"part\[\d+\]")
+SCALAR = RACE.format(r"largest\[0\]") + "|" + UNWRITTEN.format("largest")
+DEADLOCK = r"waits for ever: its mask 0xffffffff names lane \d+, which waits at"
+SOURCE = r"shuffle from lane \d+, which is not in the mask"
+
+FAULTS = [
+    # kernel, grid, block, further arguments, dynamic shared memory, what is said
+    ("no_barrier_after_write", 1, 64, (), 0, PART),
+    ("no_barrier_after_read", 1, 64, (), 0, RACE.format(r"part\[\d+\]")),
+    ("no_barrier_in_tree", 1, 64, (), 256, RACE.format(r"part\[\d+\]")),
+    ("shared_scalar", 1, 64, (), 0, SCALAR),
+    ("slot_of_two_warps", 1, 64, (), 0, RACE.format(r"slot\[0\]")),
+    ("no_syncwarp", 1, 64, (), 0, PART),
+    ("syncwarp_of_the_other_half", 1, 32, (), 0, PART),
+    ("shuffle_orders_nothing", 1, 32, (), 0, RACE.format(r"part\[\d+\]")),
+    ("volatile_is_no_barrier", 1, 32, (), 0, PART),
+    ("single_buffered", 1, 64, (), 0, RACE.format(r"tile\[\d+\]")),
+    ("atomic_then_plain", 1, 64, (), 0, RACE.format(r"sum\[0\]")),
+    ("never_written", 1, 64, (), 0, UNWRITTEN.format(r"part\[\d+\]")),
+    ("left_by_the_block_before", 2, 64, (), 0, UNWRITTEN.format(r"part\[\d+\]")),
+    ("add_without_atomic", 2, 64, (), 0, GLOBAL),
+    ("all_write_one", 1, 64, (), 0, GLOBAL),
+    ("blocks_overlap", 3, 64, (), 0, GLOBAL),
+    ("reads_what_another_block_writes", 2, 64, (), 0, GLOBAL),
+    ("histogram_without_atomic", 1, 64, (), 0, GLOBAL),
+    ("last_block_without_fence", 4, 32, (np.uint32,), 0, GLOBAL),
+    ("last_block_overwrites", 4, 1, (np.uint32,), 0, GLOBAL),
+    ("last_warp_overwrites", 1, 64, (), 0, RACE.format(r"slot\[0\]")),
+    ("read_past_the_end", 1, 257, (np.int32(256),), 0, OUTSIDE.format("read", 4)),
+    ("write_past_the_end", 1, 300, (N,), 0, OUTSIDE.format("write", 4)),
+    ("read_before_the_beginning", 1, 64, (N,), 0, OUTSIDE.format("read", 4)),
+    ("static_array", 1, 9, (), 0, r"index 8 is out of bounds for 'float \[8\]'"),
+    ("local_array", 1, 1, (np.int32(4),), 0, r"index 4 is out of bounds for 'float \[4\]'"),
+    ("too_little_dynamic_shared", 1, 64, (), 128, OUTSIDE.format("write", 4)),
+    ("misaligned_float4", 1, 8, (), 0, "misaligned address.*float4"),
+    ("float4_past_the_end", 1, 65, (np.int32(257),), 0, OUTSIDE.format(r"write", r"\d+")),
+    ("misaligned_atomic", 1, 1, (), 0, "misaligned atomic operation"),
+    ("spinning", 1, 32, (), 0, "a thread spins, and what it waits for never comes"),
+    ("write_to_const", 1, 8, (), 0, "write through a pointer to const"),
+    ("return_before_barrier", 1, 64, (np.int32(50),), 0, r"not all threads reach: thread \d+ has"),
+    ("barrier_in_a_branch", 1, 64, (), 0, "threads wait at different __syncthreads"),
+    ("lane_not_in_mask", 1, 32, (), 0, "whose mask 0x0000ffff does not name it"),
+    ("source_not_in_mask", 1, 32, (), 0, SOURCE),
+    ("sum_of_half_a_warp", 1, 48, (), 0, SOURCE),
+    ("shuffle_in_a_branch", 1, 32, (), 0, DEADLOCK),
+    ("shuffles_in_two_branches", 1, 32, (), 0, DEADLOCK),
+    ("mask_of_activemask", 1, 32, (), 0, SOURCE),
+    ("int_overflow", 1, 64, (np.int32(1 << 26),), 0, "integer overflow in a product of 'int'"),
+    ("sum_overflow", 1, 64, (np.int32(2**31 - 10),), 0, "integer overflow in a sum of 'int'"),
+    ("shift_too_far", 1, 8, (np.int32(28),), 0, r"shift by 3\d bits of 'int'|shift by 3\d bits"),
+    ("division_by_zero", 1, 8, (np.int32(0),), 0, "integer division by zero"),
+    ("failing_assertion", 1, 8, (N,), 0, "assertion n > 100 fails"),
+    ("buffer_used_twice<float>", 1, 64, (), 0, RACE.format(r"part\[\d\]")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, grid, block, more, shared, words", FAULTS, ids=[f[0] for f in FAULTS]
+)
+def test_fault_is_found_on_its_line(name, grid, block, more, shared, words):
+    more = [emulator.zeros(1, a) if isinstance(a, type) else a for a in more]
+    x, y = floats(), floats()
+    before = y.get()
+    with pytest.raises(KernelError, match=words) as error:
+        kernel(name)((grid,), (block,), (x, y, *more), shared_mem=shared)
+    text = str(error.value)
+    named = {int(n) for n in re.findall(r"faults\.cu:(\d+)", text)}
+    assert named and named <= marked_lines("block_sum" if "<" in name else name), text
+    assert re.search(r"block \(\d+,\d+,\d+\) thread \(\d+,\d+,\d+\)$", text), text
+    np.testing.assert_array_equal(y.get(), before)  # a launch that fails changes nothing
+
+
+def test_result_that_depends_on_the_order():
+    words = "the result depends on the order of threads: argument 1, element .0. is .* or"
+    with pytest.raises(KernelError, match=words):
+        kernel("last_one_wins")((1,), (32,), (floats(), floats(1)))
+
+
+def test_too_much_static_shared_memory():
+    words = "__shared__ variables take 56000 bytes, more than the 49152"
+    with pytest.raises(KernelError, match=words):
+        kernel("too_much_static_shared")((1,), (32,), (floats(), floats()))
+
+
+def test_null_pointer():
+    with pytest.raises(KernelError, match="out of bounds: read of 4 bytes"):
+        kernel("null_pointer")((1,), (8,), (np.uint64(0), floats()))
+
+
+def strided():
+    return floats()[::2]
+
+
+REFUSED = [
+    # grid, block, arguments, what is said
+    (
+        1,
+        8,
+        lambda: (floats(),),
+        r"1 arguments for 3 parameters \(const \*float32, ",
+    ),
+    (
+        1,
+        8,
+        lambda: (floats(), floats(), 100),
+        "argument 2 is a Python number, which is passed",
+    ),
+    (
+        1,
+        8,
+        lambda: (floats(), floats(), np.float32(1)),
+        "2 is a float32; the parameter is int32",
+    ),
+    (1, 8, lambda: (floats(), floats(), floats(1)), "argument 2 is a ndarray"),
+    (1, 8, lambda: (floats().astype("f8"), floats(), N), "argument 0 is an array of float64"),
+    (1, 8, lambda: (floats(), np.ones(3, "f"), N), "argument 1 is a ndarray, no device array"),
+    (1, 8, lambda: (strided(), floats(), N), r"argument 0 is .* strides \(8,\), not contiguous"),
+    (0, 8, lambda: (floats(), floats(), N), r"grid \(0, 1, 1\).* must be positive"),
+    ((1, 70000), 8, lambda: (floats(), floats(), N), "at most .2.31-1, 65535, 65535"),
+    (1, 1025, lambda: (floats(), floats(), N), "more than 1024 threads"),
+    (1, (1, 1, 65), lambda: (floats(), floats(), N), "more than 64 in z"),
+]
+
+
+@pytest.mark.parametrize("grid, block, arguments, words", REFUSED, ids=[w for *_, w in REFUSED])
+def test_launch_is_refused(grid, block, arguments, words):
+    with pytest.raises(KernelError, match=words):
+        kernel("read_past_the_end")(grid, block, arguments())
+
+
+def test_array_of_another_device():
+    with emulator.cuda.Device(1):
+        x = floats()
+    with pytest.raises(KernelError, match="argument 0 is on device 1 while the current one is 0"):
+        kernel("read_past_the_end")(1, 8, (x, floats(), N))
+
+
+def test_shared_memory_beyond_48_kb_must_be_asked_for():
+    tree = kernel("no_barrier_in_tree")
+    with pytest.raises(KernelError, match="50000 bytes of dynamic shared memory are over"):
+        tree(1, 32, (floats(), floats()), shared_mem=50000)
+    tree.max_dynamic_shared_size_bytes = 50000
+    tree(1, 1, (floats(), floats()), shared_mem=50000)
+
+
+def test_unknown_kernel():
+    with pytest.raises(KernelError, match="named symbol not found: 'nothing'.*no_barrier_in_tree"):
+        kernel("nothing")
+
+
+def test_source_that_is_wrong():
+    source = '#line 7 "wrong.cu"\nextern "C" __global__ void k(float* y) { y[0] = z; }'
+    with pytest.raises(CompileError, match="wrong.cu:7:.*'z' was not declared|wrong.cu:7"):
+        emulator.RawModule(code=source).get_function("k")(1, 1, (floats(),))
+
+
+def test_after_an_error_the_next_launch_is_right():
+    with pytest.raises(KernelError):
+        kernel("barrier_in_a_branch")(1, 64, (floats(), floats()))
+    y = floats()
+    kernel("write_past_the_end")(1, 100, (floats(), y, N))
+    assert y.get()[:100].sum() == 100
