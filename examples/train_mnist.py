@@ -74,6 +74,8 @@ def train(model, batches, optimizer, epoch, rank, args, losses):
             print(f"step {len(losses)} loss {losses[-1]:.6f}", flush=True)
         if hasattr(bar, "set_postfix"):
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        if len(losses) == args.steps:
+            break
 
 
 def accuracy(model, dataset, rank, world_size, args):
@@ -123,6 +125,7 @@ def main():
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for what it writes")
     parser.add_argument("--print-losses", type=int, default=0, metavar="N", help="first N steps'")
+    parser.add_argument("--steps", type=int, default=0, metavar="N", help="stop after N steps")
     args = parser.parse_args()
 
     distributed = "RANK" in os.environ  # set by the launcher

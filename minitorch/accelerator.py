@@ -25,3 +25,30 @@ def current_accelerator(check_available: bool = False) -> device | None:
     Mirrors torch.accelerator.current_accelerator.
     """
     return device("cuda") if cuda.is_available() else None
+
+
+def current_device_index() -> int:
+    """The number of the current one. Mirrors torch.accelerator.current_device_index."""
+    return cuda.current_device()
+
+
+def set_device_index(device) -> None:
+    """Make one the current one. Mirrors torch.accelerator.set_device_index."""
+    cuda.set_device(device)
+
+
+def synchronize(device=None) -> None:
+    """Wait until it has done all that it was asked for. Mirrors torch.accelerator.synchronize."""
+    cuda.synchronize(device)
+
+
+def empty_cache() -> None:
+    """Give memory that is kept but not in use back. Mirrors torch.accelerator.empty_cache."""
+    cuda.empty_cache()
+
+
+device_index = cuda.device
+current_stream, set_stream = cuda.current_stream, cuda.set_stream
+memory_allocated, memory_reserved = cuda.memory_allocated, cuda.memory_reserved
+max_memory_allocated = cuda.max_memory_allocated
+reset_peak_memory_stats = cuda.reset_peak_memory_stats

@@ -19,7 +19,9 @@ def construct(args: tuple, dtype: dtypes.dtype, device=None) -> Tensor:
     Nothing or a shape: uninitialised. A sequence or an array: its values. A tensor: its memory.
     Raises TypeError for anything else, also for a tensor of another dtype.
     """
-    devices.check(device)
+    where = devices.check(device)
+    if where.type != "cpu" and not (args and isinstance(args[0], Tensor)):
+        return construct(args, dtype, "cpu").to(where)
     if args and isinstance(args[0], Size):
         args = tuple(args[0])
     if all(type(n) is int for n in args):
@@ -48,12 +50,9 @@ class tensortype(type):
         return found and instance.is_cuda == cls.is_cuda
 
     def __call__(cls, *args, device=None):
-        if cls.is_cuda:
-            raise TypeError(
-                f"type {cls.__module__}.{cls.__name__} not available: this version of minitorch "
-                "computes on the CPU only"
-            )
-        return construct(args, cls.dtype, device)
+        if cls.is_cuda and not cuda.is_available():
+            raise TypeError(f"type {cls.__module__}.{cls.__name__} not available: there is no GPU")
+        return construct(args, cls.dtype, device or ("cuda" if cls.is_cuda else None))
 
 
 def _types(module: str) -> dict[str, tensortype]:
@@ -90,10 +89,10 @@ def set_default_tensor_type(t) -> None:
 
 
 def set_default_device(device) -> None:
-    """Choose where new tensors are; there is the CPU alone. Mirrors torch.set_default_device."""
-    devices.check(device)
+    """Choose where new tensors are, on this thread; None: the CPU. Mirrors torch's function."""
+    devices.set_default(device)
 
 
 def get_default_device() -> devices.device:
     """Where new tensors are. Mirrors torch.get_default_device."""
-    return devices.CPU
+    return devices.check(None)

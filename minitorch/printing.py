@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minitorch import dtypes
+from minitorch import devices, dtypes
 
 
 @dataclasses.dataclass
@@ -132,8 +132,9 @@ def _array_text(array: np.ndarray, indent: int) -> str:
         if not _options.edgeitems:
             return "[...]"
         cut = tuple(n > 2 * _options.edgeitems for n in array.shape)
-        array = _edges(array, cut)
-    flat = array.reshape(-1)
+        with devices.guard(array):
+            array = _edges(array, cut)
+    flat = devices.moved(array, devices.CPU).reshape(-1)
     if np.iscomplexobj(flat):
         cells, width = _complex_cells(flat)
     else:

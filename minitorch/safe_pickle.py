@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import devices, dtypes
+from .dispatch.memory import strided
 from .tensor import Size, Storage, Tensor, wrap
 
 
@@ -117,7 +118,7 @@ def _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, metad
         )
     size = array.itemsize
     steps = tuple(step * size for step in strides)
-    tensor = wrap(np.ndarray(shape, array.dtype, array, offset * size, steps))
+    tensor = wrap(strided(array, shape, steps, offset * size))
     tensor.requires_grad = _expect(requires_grad, bool)
     tensor._storage = shared
     return tensor

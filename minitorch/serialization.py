@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, safe_pickle
-from .dispatch.memory import owner
+from .dispatch.memory import address, owner, strided
 from .safe_pickle import LoadedStorage, StorageReference
 from .tensor import Storage, Tensor, wrap
 
@@ -114,7 +114,7 @@ def _load(records: _Records, map_location) -> Any:
     return safe_pickle.loads(program, storage)
 
 
-def _place(array: np.ndarray, location: str, map_location) -> np.ndarray:
+def _place(array: np.ndarray, location: str, map_location) -> Any:
     """A storage that was saved on `location`, where `map_location` wants it."""
     if callable(map_location):
         moved: Any = map_location(wrap(array), location)
@@ -124,12 +124,16 @@ def _place(array: np.ndarray, location: str, map_location) -> np.ndarray:
         location = map_location.get(location, location)
     elif map_location is not None:
         location = map_location
-    if devices.device(location).type != "cpu":
+    where = devices.device(location)
+    if where.type == "cpu":
+        return array
+    try:
+        return devices.moved(array, devices.check(where))
+    except RuntimeError as error:
         raise RuntimeError(
             f"the file's tensors belong on device '{location}', which is not available here: "
             "pass map_location='cpu' to load them into the CPU's memory"
-        )
-    return array
+        ) from error
 
 
 class _Records:
@@ -189,21 +193,24 @@ class _SavedStorages:
 
     def __init__(self) -> None:
         self.by_owner: dict[int, tuple[StorageReference, memoryview]] = {}  # key: the owner's id
+        self.owners: list = []
 
     def add(self, tensor: Tensor) -> tuple[StorageReference, int, tuple[int, ...]]:
         """The storage that a tensor lies in, and its offset and strides there, in elements."""
         array = tensor.array
         size = array.itemsize
         whole = owner(array)
-        steps = (array.ctypes.data - whole.ctypes.data, *array.strides)
+        steps = (address(array) - address(whole), *array.strides)
         if array.size == 0 or min(steps + whole.strides) < 0 or any(n % size for n in steps):
-            whole = array = array.copy()  # nothing to share, or not in a way the format can say
+            with devices.guard(array):  # nothing to share, or not in a way the format can say
+                whole = array = array.copy(order="C")
             steps = (0, *array.strides)
         if id(whole) not in self.by_owner:
-            content = _bytes_of(whole)  # keeps the owner alive, and so its id its own
+            content = _bytes_of(whole)
             key, numel = str(len(self.by_owner)), len(content) // tensor.dtype.itemsize
-            reference = StorageReference(tensor.dtype, key, "cpu", numel)
+            reference = StorageReference(tensor.dtype, key, str(tensor.device), numel)
             self.by_owner[id(whole)] = reference, content
+            self.owners.append(whole)  # whose ids are not to be given to others
         reference, _ = self.by_owner[id(whole)]
         if reference.dtype is not tensor.dtype:
             raise RuntimeError(
@@ -214,8 +221,11 @@ class _SavedStorages:
         return reference, offset, tuple(strides)
 
 
-def _bytes_of(whole: np.ndarray) -> memoryview:
+def _bytes_of(whole: Any) -> memoryview:
     """All of an array's memory, in the order in which it lies there."""
+    if not isinstance(whole, np.ndarray):
+        memory: Any = strided(whole, (whole.size,), (whole.itemsize,))
+        return memory.get().view(np.uint8).data
     low, high = np.lib.array_utils.byte_bounds(whole)
     count = (high - low) // whole.itemsize if whole.size else 0
     return np.lib.stride_tricks.as_strided(whole, (count,), (whole.itemsize,)).view(np.uint8).data

@@ -66,6 +66,8 @@ def share_memory_(self):
     Mirrors torch.Tensor.share_memory_.
     """
     array = self.array
+    if type(array) is not np.ndarray:  # as in PyTorch: a GPU's is shared anyway
+        return self
     if is_shared(self) or not array.size:
         return self
     if owner(array).nbytes != array.nbytes or self._view is not None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import devices
 from .dispatch.declare import composite
 from .dispatch.dims import sizes
 from .dispatch.errors import require
-from .dispatch.memory import owner, strided
+from .dispatch.memory import address, owner, strided
 from .tensor import wrap
 
 
@@ -24,7 +25,7 @@ class UntypedStorage:
         self.array = owner(array)
 
     def data_ptr(self) -> int:
-        return self.array.ctypes.data
+        return address(self.array)
 
     def nbytes(self) -> int:
         return self.array.nbytes
@@ -51,7 +52,7 @@ def untyped_storage(self):
 def storage_offset(self) -> int:
     """Elements of the memory that come before the first of the tensor's."""
     array = self.array
-    return (array.ctypes.data - owner(array).ctypes.data) // array.itemsize
+    return (address(array) - address(owner(array))) // array.itemsize
 
 
 @composite(method=False)
@@ -64,7 +65,7 @@ def is_storage(obj) -> bool:
 def is_set_to(self, tensor) -> bool:
     """Whether both are the same memory in the same form. Mirrors torch.Tensor.is_set_to."""
     a, b = self.array, tensor.array
-    same = owner(a) is owner(b) and a.ctypes.data == b.ctypes.data
+    same = owner(a) is owner(b) and address(a) == address(b)
     return same and a.shape == b.shape and a.strides == b.strides
 
 
@@ -90,8 +91,9 @@ def resize_(self, *size, memory_format=None):
     try:
         self.array = strided(array, shape, steps)
     except (ValueError, TypeError):  # the memory ends before
-        self.array = np.zeros(shape, array.dtype)
-        self.array.reshape(-1)[: array.size] = array.reshape(-1)[: self.array.size]
+        with devices.guard(array):
+            self.array = np.zeros(shape, array.dtype, like=array)
+            self.array.reshape(-1)[: array.size] = array.reshape(-1)[: self.array.size]
     return self
 
 

@@ -164,7 +164,8 @@ class Tensor:
         return self.array.flags.c_contiguous
 
     def data_ptr(self) -> int:
-        return self.array.ctypes.data
+        array: Any = self.array
+        return array.ctypes.data if type(array) is ndarray else array.data.ptr
 
     layout = layouts.strided
     # Kinds of tensors and devices that are not here.
@@ -183,11 +184,15 @@ class Tensor:
     def type(self, dtype=None):
         """Its legacy type name ("torch.FloatTensor"), or the tensor converted to `dtype`."""
         if dtype is None:
-            return f"torch.{self.dtype.legacy_name}Tensor"
-        if isinstance(dtype, str):  # "torch.FloatTensor"
-            name = dtype.removeprefix("torch.").removesuffix("Tensor")
+            place = "torch." if self.is_cpu else "torch.cuda."
+            return f"{place}{self.dtype.legacy_name}Tensor"
+        there = getattr(dtype, "is_cuda", None)  # of torch.FloatTensor and torch.cuda.FloatTensor
+        if isinstance(dtype, str):
+            there = dtype.startswith("torch.cuda.")
+            name = dtype.rpartition(".")[2].removesuffix("Tensor")
             dtype = next(d for d in dtypes.ALL if d.legacy_name == name)
-        return self.to(getattr(dtype, "dtype", dtype))
+        device = None if there is None else "cuda" if there else "cpu"
+        return self.to(device=device, dtype=getattr(dtype, "dtype", dtype))
 
     # Its place in the graph
 
@@ -428,7 +433,8 @@ class Tensor:
             )
         if id(self) not in memo:
             state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-            twin = _rebuild(type(self), self.array.copy(), self._requires_grad, {})
+            with devices.guard(self.array):
+                twin = _rebuild(type(self), self.array.copy(), self._requires_grad, {})
             memo[id(self)] = twin
             twin.__dict__.update(copy.deepcopy(state, memo))
             twin._grad = copy.deepcopy(self._grad, memo)
@@ -448,6 +454,14 @@ class Tensor:
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                 "instead."
             )
+        if type(self.array) is not ndarray:
+            if not force:
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
+                    "copy the tensor to host memory first."
+                )
+            on_gpu: Any = self.array
+            return on_gpu.get()
         return self.array
 
     def __array__(self, dtype=None, copy=None):
@@ -505,6 +519,13 @@ def wrap(array, cls: type = Tensor) -> Any:
     tensor._node = None
     tensor._storage = new_storage()
     return tensor
+
+
+def wrap_beside(array: ndarray, tensor: Tensor) -> Tensor:
+    """`wrap` of an array of the host, moved to the device of `tensor`."""
+    if type(tensor.array) is not ndarray:
+        array = devices.moved(array, tensor.device)
+    return wrap(array)
 
 
 def _rebuild(cls: type, array: ndarray, requires_grad: bool, state: dict) -> Tensor:

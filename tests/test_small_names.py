@@ -92,7 +92,7 @@ LEFT_OUT = [
     ("from minitorch.utils.tensorboard import SummaryWriter", "torch.utils.tensorboard"),
     ("from minitorch.nn import LazyLinear", "torch.nn.LazyLinear"),
     ("from minitorch.special import airy_ai", "torch.special.airy_ai"),
-    ("from minitorch.cuda import Stream", "torch.cuda.Stream"),
+    ("from minitorch.cuda import CUDAGraph", "torch.cuda.CUDAGraph"),
 ]
 
 

@@ -92,8 +92,9 @@ class GradScaler:
                     raise ValueError(
                         "Attempting to unscale FP16 gradients: keep the parameters in float32"
                     )
-                found = found or not np.isfinite(grad.array).all()
-                grad.array *= inverse
+                with devices.guard(grad.array):
+                    found = found or not np.isfinite(grad.array).all()
+                    grad.array *= inverse
                 grad._bump_version()
         self._overflow[optimizer] = found
 

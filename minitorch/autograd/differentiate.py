@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..tensor import Size, Tensor, wrap
 from .engine import conjugate, run, shared
 from .graph import AccumulateGrad, GradientEdge, Node, edge_of, owned
@@ -189,7 +189,8 @@ def _root(i: int, tensor, grad, create_graph: bool) -> tuple[Node, Any]:
                 "grad can be implicitly created only for real scalar outputs but got "
                 f"{dtypes.of(node)}"
             )
-        grad = wrap(np.ones(node.shape, node.dtype))
+        with devices.guard(tensor.array):
+            grad = wrap(np.ones_like(tensor.array))
     elif (
         not isinstance(grad, Tensor)
         or grad.array.shape != node.shape

@@ -104,7 +104,7 @@ class _Pass:
                 wanted = edges if leading is None else [edge in leading for edge in edges]
                 if leading is not None and True not in wanted:
                     continue  # asked for, but not on the way to another
-                if type(grad) is not np.ndarray and not self.create_graph:
+                if type(grad) is not np.ndarray:
                     self.follow(grad)
                 if node.hooks is not None or self.watchers:
                     results = self.attended(node, grad, wanted)
@@ -121,17 +121,19 @@ class _Pass:
 
     def follow(self, grad) -> None:
         """Make the GPU that `grad` is on, or the first of several is, the current one."""
-        grads = grad if type(grad) is list else [grad]
-        on_gpu = [g for g in grads if not isinstance(g, (np.ndarray, np.generic, type(None)))]
-        if on_gpu:
-            device = on_gpu[0].device
-            self.gpu_before = self.gpu_before or type(device)()
-            device.use()
+        for g in grad if type(grad) is list else [grad]:
+            array = g.array if isinstance(g, Tensor) else g
+            if not isinstance(array, (np.ndarray, np.generic, type(None))):
+                self.gpu_before = self.gpu_before or type(array.device)()
+                array.device.use()
+                return
 
     def deliver(self, edge: Node, grad) -> None:
         """Add `grad` (None: no gradient) to what `edge` has got; serve a leaf with its last one."""
         if grad is not None:
             array = grad.array if self.create_graph else grad
+            if type(array) is not np.ndarray:
+                self.follow(grad)
             if array.dtype is not edge.dtype or array.shape != edge.shape:
                 grad = self.fitted(grad, edge)
             so_far = self.pending.get(edge)

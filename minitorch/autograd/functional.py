@@ -171,7 +171,7 @@ def pullback(outputs, inputs, weights, create_graph: bool, keep_graph=None) -> t
 def one_hot(tensor: Tensor):
     """For each element of `tensor`, in order, zeros like it with a 1 in this element's place."""
     for index in np.ndindex(tensor.array.shape):
-        weight = np.zeros(tensor.array.shape, tensor.array.dtype)
+        weight = np.zeros_like(tensor.array)
         weight[index] = 1
         yield wrap(weight)
 
@@ -182,7 +182,7 @@ def _stacked(rows: list[Tensor], output: Tensor, input: Tensor) -> Tensor:
 
 
 def _zeros(shape, like: Tensor) -> Tensor:
-    return wrap(np.zeros(shape, like.array.dtype))
+    return wrap(np.zeros_like(like.array, shape=shape))
 
 
 def _zeros_with_grad(tensors) -> tuple:
@@ -250,7 +250,7 @@ def _vector(v, like: tuple, single: bool, condition: str, create_graph: bool) ->
                 f"The vector v can only be None if the user-provided function {condition} with a "
                 "single element."
             )
-        return (wrap(np.ones(like[0].shape, like[0].array.dtype)),)
+        return (wrap(np.ones_like(like[0].array)),)
     _, tensors = _tensors(v, "v", "the function")
     if len(tensors) != len(like):
         raise RuntimeError(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from .. import devices
 from ..tensor import Tensor, wrap
 from .hooks import Handle, Handles, Hooks, add_hook, in_order
 from .saved import (
@@ -292,7 +293,10 @@ def owned(grad: ndarray) -> ndarray:
     if grad.base is None:
         return grad
     alone = sys.getrefcount(grad.base) == 2 and getattr(grad.base, "nbytes", 0) == grad.nbytes
-    return grad if alone and grad.base.flags.owndata and grad.flags.c_contiguous else grad.copy()
+    if alone and grad.base.flags.owndata and grad.flags.c_contiguous:
+        return grad
+    with devices.guard(grad):
+        return grad.copy()
 
 
 def edge_of(tensor: Tensor) -> Node | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from numpy import ndarray
+import numpy as np
 
 from ..tensor import Tensor, wrap
 from .grad_mode import Watcher, mode, no_grad
@@ -60,7 +60,7 @@ class saved_tensors_hooks(Watcher):
         node.saved = [self._packed(*entry) for entry in node.saved]
 
     def _packed(self, value, edge, storage, version) -> tuple:
-        if type(value) is ndarray:
+        if hasattr(value, "flags") and not isinstance(value, (Tensor, np.generic)):
             # Not the result itself: a hook that kept it would make a cycle of node and tensor.
             tensor = at_its_place(value, None if isinstance(edge, int) else edge, storage)
         elif isinstance(value, Tensor):

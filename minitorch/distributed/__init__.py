@@ -7,11 +7,11 @@ this order:
 |---|---|
 | who sends what to whom | `link`, then `algorithms/`: `direct`, `ring`, `pieces`, `table` |
 | one call | `message` (its fingerprint), `operation` |
-| how bytes travel | `transport`, `shared_memory` |
+| how bytes travel | `transport`, `data_paths`, `streams`, `shared_memory` |
 | how calls go on, and fail | `progress` (the event loop), `watch` |
 | what a backend is, and ours | `backend`, `process_group`; others: `registry`, `backends/` |
 | PyTorch's functions | `arguments`, `collectives`, `blocks`, `point_to_point`, `objects` |
-| how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `data_paths`, `security`, `calibration` |
+| how a job begins | `world`, `rendezvous`, `store/`, `handshake`, `security`, `calibration` |
 | groups of some ranks | `groups`, `device_mesh` |
 | gradients through collectives | `nn/functional` |
 | layers split over ranks | `tensor/parallel/` |

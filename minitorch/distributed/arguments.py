@@ -16,6 +16,7 @@ import numpy as np
 from minitorch.distributed.backend import ProcessGroup, Work
 from minitorch.distributed.reduce_op import ReduceOp, check_reduction
 from minitorch.distributed.world import member_group
+from minitorch.tensor import Tensor
 
 Group = ProcessGroup | int | None
 
@@ -30,10 +31,10 @@ def members_of(group: Group, name: str) -> ProcessGroup | None:
     return members
 
 
-def array_of(tensor: Any, parameter: str = "tensor") -> np.ndarray:
-    """The NumPy array that holds a tensor's elements; TypeError for what is no tensor."""
+def array_of(tensor: Any, parameter: str = "tensor") -> Any:
+    """The array that holds a tensor's elements, NumPy's or a GPU's; TypeError for no tensor."""
     array = tensor if isinstance(tensor, np.ndarray) else getattr(tensor, "array", None)
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) and not isinstance(tensor, Tensor):
         raise TypeError(_invalid(parameter, "torch.Tensor", f"{type(tensor)}"))
     return array
 

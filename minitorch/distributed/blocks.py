@@ -257,7 +257,7 @@ def _equal_blocks(name: str, array: np.ndarray, count: int) -> list[np.ndarray]:
         return list(array.reshape(count, -1))
     if not array.ndim or array.shape[0] % count:
         raise ValueError(f"{name}: a tensor of shape {array.shape} must be contiguous to be cut")
-    return np.split(array, count)
+    return _cut(array, [array.shape[0] // count] * count)
 
 
 def _split(array: np.ndarray, sizes: list[int] | None, count: int, what: str) -> list[np.ndarray]:
@@ -280,7 +280,13 @@ def _split(array: np.ndarray, sizes: list[int] | None, count: int, what: str) ->
             f"all_to_all_single: {what}_split_sizes {list(sizes)} do not add up to {length}, the "
             f"{what}'s first dimension"
         )
-    return np.split(array, list(accumulate(sizes))[:-1])
+    return _cut(array, sizes)
+
+
+def _cut(array: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """Views of so many rows each. (np.split would want a GPU's array on the current GPU.)"""
+    ends = accumulate(sizes)
+    return [array[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 # The names that PyTorch had before 2.13.

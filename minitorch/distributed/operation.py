@@ -16,6 +16,7 @@ from minitorch.distributed.chunks import Chunks
 from minitorch.distributed.errors import DistError
 from minitorch.distributed.link import ANY, Link, Steps
 from minitorch.distributed.message import EMPTY, Fingerprint
+from minitorch.distributed.staging import Stage
 from minitorch.distributed.transport import Transport
 
 
@@ -45,6 +46,7 @@ class Operation:
         self.size = len(members)
         self.source = ANY
         self.detail = ""  # what else the label should say
+        self.stage: Stage | None = None  # if there are arrays of a GPU
         self.header = call.pack()
         # Where each pair of ranks has its own (all_to_all): one for every destination and source.
         self.outgoing: Sequence[bytes] | None = None

@@ -1,8 +1,8 @@
 """Our backend: the collectives of `algorithms`, run over ZeroMQ by the event loop of progress.py.
 
-Each method says three things: what the fingerprint is, which algorithm runs, and what becomes of
-arrays whose elements do not lie one after the other. Algorithms take flat arrays; a contiguous
-array is used in place, another one is copied before or after.
+Each method says what the fingerprint is, which algorithm runs, and what becomes of arrays that no
+algorithm can take. Algorithms take flat arrays in the host's memory; a contiguous one is used in
+place, another is copied before or after, and so are those of a GPU (staging.py).
 
 PyTorch: torch/csrc/distributed/c10d/ProcessGroupGloo.cpp.
 """
@@ -27,6 +27,7 @@ from minitorch.distributed.message import DTYPES, Fingerprint, checksum
 from minitorch.distributed.operation import Operation
 from minitorch.distributed.progress import Progress
 from minitorch.distributed.reduce_op import ReduceOp, average, ufunc_of
+from minitorch.distributed.staging import Stage
 from minitorch.distributed.transport import Transport
 
 _NOTHING = np.empty(0, np.uint8)
@@ -47,10 +48,13 @@ class ZmqWork(Work):
             self._progress.wait(operation)
         if operation.error is not None:
             raise operation.error
+        if operation.stage is not None:
+            operation.stage.hand_over()
         return True
 
     def is_completed(self) -> bool:
-        return self._operation.done
+        operation = self._operation
+        return operation.done and (operation.stage is None or operation.stage.has_returned())
 
     def exception(self) -> Exception | None:
         return self._operation.error
@@ -110,6 +114,9 @@ class ZmqProcessGroup(ProcessGroup):
             self._progress.close()
 
     def all_reduce(self, array, op, async_op=False):
+        stage = Stage()
+        array = stage.change(array)
+
         def steps(link: Link) -> Steps:
             flat = _flat(array)
             yield from algorithms.all_reduce(link, flat, watched(link, [flat], ufunc_of(op)))
@@ -117,9 +124,12 @@ class ZmqProcessGroup(ProcessGroup):
                 average(flat, link.size)
             _write_back(flat, array)
 
-        return self._launch("all_reduce", array, steps, async_op, reduce_op=op)
+        return self._launch("all_reduce", array, steps, async_op, stage, reduce_op=op)
 
     def reduce(self, array, root, op, async_op=False):
+        stage = Stage()
+        array = stage.change(array) if self._rank == root else stage.read(array)
+
         def steps(link: Link) -> Steps:
             flat = _flat(array)
             combine = watched(link, [flat], ufunc_of(op))
@@ -129,9 +139,12 @@ class ZmqProcessGroup(ProcessGroup):
                     average(flat, link.size)
                 _write_back(flat, array)
 
-        return self._launch("reduce", array, steps, async_op, reduce_op=op, root=root)
+        return self._launch("reduce", array, steps, async_op, stage, reduce_op=op, root=root)
 
     def reduce_scatter(self, output, inputs, op, async_op=False):
+        stage = Stage()
+        output, inputs = stage.fill(output), stage.read_all(inputs)
+
         def steps(link: Link) -> Steps:
             # The algorithm adds up in the blocks, and the inputs are not ours to change.
             blocks = [block.flatten() for block in inputs]
@@ -143,18 +156,24 @@ class ZmqProcessGroup(ProcessGroup):
             output[...] = own.reshape(output.shape)
 
         sizes = _sizes(inputs)
-        return self._launch("reduce_scatter", output, steps, async_op, reduce_op=op, **sizes)
+        return self._launch("reduce_scatter", output, steps, async_op, stage, reduce_op=op, **sizes)
 
     def broadcast(self, array, root, async_op=False):
+        stage = Stage()
+        array = stage.read(array) if self._rank == root else stage.fill(array)
+
         def steps(link: Link) -> Steps:
             flat = _flat(array)
             watched(link, [flat])
             yield from algorithms.broadcast(link, flat, root)
             _write_back(flat, array)
 
-        return self._launch("broadcast", array, steps, async_op, root=root)
+        return self._launch("broadcast", array, steps, async_op, stage, root=root)
 
     def all_gather(self, outputs, array, async_op=False):
+        stage = Stage()
+        outputs, array = stage.fill_all(outputs), stage.read(array)
+
         def steps(link: Link) -> Steps:
             blocks = [_room(output) for output in outputs]
             blocks[link.rank][:] = array.reshape(-1)
@@ -163,51 +182,67 @@ class ZmqProcessGroup(ProcessGroup):
             for block, output in zip(blocks, outputs, strict=True):
                 _write_back(block, output)
 
-        return self._launch("all_gather", array, steps, async_op, **_sizes(outputs))
+        return self._launch("all_gather", array, steps, async_op, stage, **_sizes(outputs))
 
     def all_to_all(self, outputs, inputs, async_op=False):
+        stage = Stage()
+        outputs, inputs = stage.fill_all(outputs), stage.read_all(inputs)
+
         def steps(link: Link) -> Steps:
             blocks = [_room(output) for output in outputs]
             yield from algorithms.all_to_all(link, blocks, [_flat(block) for block in inputs])
             for block, output in zip(blocks, outputs, strict=True):
                 _write_back(block, output)
 
-        return self._launch("all_to_all", inputs[0], steps, async_op, pairs=(inputs, outputs))
+        pairs = inputs, outputs
+        return self._launch("all_to_all", inputs[0], steps, async_op, stage, pairs=pairs)
 
     def gather(self, outputs, array, root, async_op=False):
+        stage = Stage()
+        outputs, array = stage.fill_all(outputs or []), stage.read(array)
+
         def steps(link: Link) -> Steps:
-            blocks = None if outputs is None else [_room(output) for output in outputs]
+            blocks = [_room(output) for output in outputs] or None
             yield from algorithms.gather(link, blocks, _flat(array), root)
-            for block, output in zip(blocks or [], outputs or [], strict=True):
+            for block, output in zip(blocks or [], outputs, strict=True):
                 _write_back(block, output)
 
-        return self._launch("gather", array, steps, async_op, root=root)
+        return self._launch("gather", array, steps, async_op, stage, root=root)
 
     def scatter(self, array, inputs, root, async_op=False):
+        stage = Stage()
+        array, inputs = stage.fill(array), stage.read_all(inputs or [])
+
         def steps(link: Link) -> Steps:
             flat = _room(array)
-            blocks = None if inputs is None else [_flat(block) for block in inputs]
+            blocks = [_flat(block) for block in inputs] or None
             yield from algorithms.scatter(link, flat, blocks, root)
             _write_back(flat, array)
 
-        return self._launch("scatter", array, steps, async_op, root=root)
+        return self._launch("scatter", array, steps, async_op, stage, root=root)
 
     def barrier(self, async_op=False):
         return self._launch("barrier", _NOTHING, algorithms.barrier, async_op)
 
     def send(self, array, destination, tag, async_op=False):
+        stage = Stage()
+        array = stage.read(array)
+
         def steps(link: Link) -> Steps:
             return algorithms.send(link, _flat(array), destination)
 
-        return self._launch("send", array, steps, async_op, tag=tag)
+        return self._launch("send", array, steps, async_op, stage, tag=tag)
 
     def recv(self, array, source, tag, async_op=False):
+        stage = Stage()
+        array = stage.fill(array)
+
         def steps(link: Link) -> Steps:
             flat = _room(array)
             yield from algorithms.recv(link, flat, source)
             _write_back(flat, array)
 
-        return self._launch("send", array, steps, async_op, tag=tag)
+        return self._launch("send", array, steps, async_op, stage, tag=tag)
 
     def _launch(
         self,
@@ -215,6 +250,7 @@ class ZmqProcessGroup(ProcessGroup):
         array: np.ndarray,
         steps: Callable[[Link], Steps],
         async_op: bool,
+        stage: Stage | None = None,
         reduce_op: ReduceOp | None = None,
         root: int | None = None,
         tag: int | None = None,
@@ -230,6 +266,12 @@ class ZmqProcessGroup(ProcessGroup):
         if elements is None:
             elements = array.size if pairs is None else 0
         dtype = _dtype_name(array.dtype)
+        if stage is not None and stage.is_needed:
+            steps = stage.around(steps)
+            if not async_op:
+                stage.await_arrival()
+        else:
+            stage = None
         number = next(self._calls) if tag is None else -1 - tag
         call = Fingerprint(op, self._number, number, dtype, elements, reduce_op, root, splits)
         operation = Operation(
@@ -243,6 +285,7 @@ class ZmqProcessGroup(ProcessGroup):
             self._progress.transport,
         )
         operation.detail = detail
+        operation.stage = stage
         if pairs is not None:
             operation.outgoing, operation.incoming = (
                 [call._replace(elements=block.size).pack() for block in blocks] for blocks in pairs

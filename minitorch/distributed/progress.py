@@ -30,6 +30,8 @@ from minitorch.distributed.watch import Watch
 
 # How often the loop looks for deaths and time-outs.
 CHECK_SECONDS = 0.1
+# How often it asks whether a GPU's data have arrived, where an operation waits for them.
+STAGE_SECONDS = 0.0005
 
 Mailbox = dict[
     tuple[int, tuple[int, int]], deque
@@ -115,7 +117,7 @@ class Progress:
             self._thread.join(1)
 
     def _call_background(self) -> None:
-        if self._closing or not (self._incoming or self._active or self.transport.unsent):
+        if self._closing or not self._unfinished():
             return
         if self._thread is None:
             self._thread = threading.Thread(
@@ -125,11 +127,15 @@ class Progress:
         self._needed.set()
         self.transport.wake()
 
+    def _unfinished(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self._incoming or self._active or self.transport.unsent)
+
     def _background(self) -> None:
         while not self._closing:
             self._needed.wait()
             self._needed.clear()
-            while (self._incoming or self._active or self.transport.unsent) and not self._closing:
+            while self._unfinished() and not self._closing:
                 with self._driving:
                     self._drive(None)
 
@@ -142,9 +148,10 @@ class Progress:
                     self._next_check = now + CHECK_SECONDS
                     self._check(now)
                 self._start_incoming()
-                if until.done if until is not None else not (self._active or self.transport.unsent):
+                if until.done if until is not None else not self._unfinished():
                     return
-                for peer in self.transport.wait(self._awaited_peers(), self._next_check - now):
+                wait = STAGE_SECONDS if self._incoming else self._next_check - now
+                for peer in self.transport.wait(self._awaited_peers(), wait):
                     self._receive(peer)  # one message: the operation may be done with it
             self._start_incoming()  # what came after `close` fails, too
         except BaseException as error:
@@ -169,7 +176,7 @@ class Progress:
         self._give_up()
 
     def _start_incoming(self) -> None:
-        while self._incoming:
+        while self._incoming and self._may_start(self._incoming[0]):
             operation = self._incoming.popleft()
             if operation.is_collective:
                 self._last[operation.call.group] = operation.call.number
@@ -177,6 +184,11 @@ class Progress:
             if self._watch.failure is None:
                 self._advance(operation, None)
         self._give_up()
+
+    def _may_start(self, operation: Operation) -> bool:
+        """Whether the host has the data; those of a GPU may not be computed yet."""
+        stage = operation.stage
+        return stage is None or stage.has_arrived() or self._watch.failure is not None
 
     def _advance(self, operation: Operation, message: np.ndarray | None) -> None:
         """Resume an operation, for as long as the messages that it asks for are there already."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import composite, op
 from ..dispatch.dims import axis
 from ..dispatch.results import named_result
@@ -20,6 +21,7 @@ def _as_asked(values, more):
 
 
 @composite
+@devices.on_its_device
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """The values that occur, in order; with `dim`, the different slices along it.
 
@@ -34,6 +36,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
 
 
 @composite
+@devices.on_its_device
 def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
     """The first of each run of equal elements, or slices along `dim`; the rest as in `unique`.
 
@@ -42,7 +45,7 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     array = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim, 0)
     n = len(array)
     changes = (array[1:] != array[:-1]).any(tuple(range(1, array.ndim)))
-    starts = np.concatenate([np.ones(min(n, 1), bool), changes])
+    starts = np.concatenate([np.ones_like(changes, shape=min(n, 1)), changes])
     more = []
     if return_inverse:
         inverse = np.cumsum(starts) - 1
@@ -109,6 +112,7 @@ _histogram = named_result("histogram", "hist bin_edges")
 
 
 @composite(out=True)
+@devices.on_its_device
 def histogram(input, bins, *, range=None, weight=None, density=False):
     """(hist, bin_edges): counts in `bins` of equal width over `range`, or between the edges `bins`.
 
@@ -117,7 +121,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     array = input.array.reshape(-1)
     low, high = _range(array, *(range or (0, 0)), 0.5)
     edges = bins.array if isinstance(bins, Tensor) else np.linspace(low, high, bins + 1)
-    edges = edges.astype(array.dtype)
+    edges = np.asarray(edges, array.dtype, like=array)
     weights = None if weight is None else weight.array.reshape(-1)
     hist = np.histogram(array, edges, weights=weights, density=density)[0]
     return _histogram(wrap(hist.astype(array.dtype)), wrap(edges))

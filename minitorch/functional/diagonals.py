@@ -38,9 +38,10 @@ def fill_diagonal_(self, fill_value, wrap=False):
     """
     fits = self.ndim == 2 or (self.ndim > 2 and len(set(self.shape)) == 1)
     require(fits, "fill_diagonal_ wants a matrix, or all dimensions of equal length")
-    index = (np.arange(min(self.shape)),) * self.ndim
+    index = (np.arange(min(self.shape), like=self.array),) * self.ndim
     if wrap and self.ndim == 2:
-        index = np.divmod(np.arange(0, self.numel(), self.shape[1] + 1), self.shape[1])
+        places = np.arange(0, self.numel(), self.shape[1] + 1, like=self.array)
+        index = np.divmod(places, self.shape[1])
     self[index] = fill_value
     return self
 

@@ -92,7 +92,7 @@ def _slopes(y, spacing, dim, edge_order):
         steps = diff(spacing)
     else:
         kind = y.dtype if y.dtype.category >= dtypes.FLOATING else dtypes.get_default_dtype()
-        steps = full((n - 1,), 1, dtype=kind) * spacing
+        steps = full((n - 1,), 1, dtype=kind, device=y.device) * spacing
     steps = _along(steps, dim, y)
     pieces = diff(y, dim=dim) / steps
     left, right = _neighbours(pieces, dim)

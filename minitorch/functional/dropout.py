@@ -1,6 +1,7 @@
 """Dropout: a product with a random mask. And what rrelu multiplies by, which is one, too.
 
 The masks are drawn, like PyTorch's, as a tensor of the input's layout is by `bernoulli_(1 - p)`.
+On a GPU dropout stores no mask: the generator gives it a seed, and it makes its own numbers.
 PyTorch: aten/src/ATen/native/Dropout.cpp, native/Activation.cpp (rrelu).
 """
 
@@ -10,14 +11,16 @@ import math
 
 import numpy as np
 
-from .. import random
+from .. import devices, random
 from ..dispatch.declare import composite
-from ..tensor import Tensor, wrap
+from ..ops.nn import _dropout
+from ..tensor import Tensor, wrap, wrap_beside
 
 
 def _kind(name: str, features: bool, alpha: bool, meaning: str):
     """The four kinds of dropout, each with its in-place form."""
 
+    @devices.on_its_device
     def call(input, p=0.5, train=True, update=False):
         if not 0 <= p <= 1:
             raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
@@ -25,14 +28,19 @@ def _kind(name: str, features: bool, alpha: bool, meaning: str):
             return input
         multiply = input.mul_ if update else input.mul
         if p == 1:
-            return multiply(wrap(np.zeros((), input.array.dtype)))
+            return multiply(wrap(np.zeros_like(input.array, shape=())))
         like = input.array
+        plain = not (features or alpha or update) and like.dtype.kind in "fV"
+        if plain and type(like) is not np.ndarray:
+            return _dropout(input, p, int(random.default_generator.pairs(1)[0]))
         if features:
             if input.ndim < 2:
                 raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-            like = np.empty((*input.shape[:2], *[1] * (input.ndim - 2)), like.dtype)
-        noise = wrap(np.empty_like(like))  # drawn in the order of its memory
-        random.bernoulli_(random.default_generator, noise.array, 1 - p)
+            like = np.empty_like(like, shape=(*input.shape[:2], *[1] * (input.ndim - 2)))
+        on_cpu = type(like) is np.ndarray
+        drawn = np.empty_like(like) if on_cpu else np.empty(like.shape, like.dtype)
+        random.bernoulli_(random.default_generator, drawn, 1 - p)  # in the order of its memory
+        noise = wrap_beside(drawn, input)
         if not alpha:
             kind = like.dtype
             if kind.kind in "biu":
@@ -64,6 +72,7 @@ _kind("alpha_dropout", False, True, "Dropout that keeps mean 0 and variance 1")
 _kind("feature_alpha_dropout", True, True, "alpha_dropout of whole channels (N, C, *)")
 
 
+@devices.on_its_device
 def random_slopes(input, lower, upper) -> Tensor:
     """1 where input > 0, elsewhere uniform from [lower, upper]: what rrelu multiplies by.
 
@@ -75,8 +84,8 @@ def random_slopes(input, lower, upper) -> Tensor:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     real = np.float64 if input.array.dtype == np.float64 else np.float32
     slopes = np.ones(input.shape, real)
-    below = input.array <= 0
+    below = devices.moved(input.array <= 0, devices.CPU)
     low, high = float(real(lower)), float(real(upper))
     uniforms = random.default_generator.doubles(int(np.count_nonzero(below)))
     slopes[below] = uniforms * (high - low) + low
-    return wrap(slopes)
+    return wrap_beside(slopes, input)

@@ -15,7 +15,7 @@ from ..dispatch.dims import sizes
 from ..dispatch.errors import require
 from ..linalg.products import powers
 from ..ops.join import stack
-from ..tensor import wrap
+from ..tensor import wrap_beside
 from .stacking import listed
 
 
@@ -59,7 +59,7 @@ def combinations(input, r=2, with_replacement=False):
     require(input.ndim == 1 and r >= 0, "Expect a 1D vector and r >= 0, got {} and {}", input, r)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     chosen = np.array(list(choose(range(len(input)), r)), np.int64).reshape(-1, r)
-    return input[wrap(chosen)] if r else input.new_empty(0)
+    return input[wrap_beside(chosen, input)] if r else input.new_empty(0)
 
 
 @composite(method=False)

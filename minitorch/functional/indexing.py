@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import composite
 from ..dispatch.dims import axis
 from ..dispatch.errors import require
@@ -34,6 +35,7 @@ def masked_select(input, mask):
 
 
 @composite(inplace=True)
+@devices.on_its_device
 def masked_scatter(input, mask, source):
     """`input` with the elements of `source`, in order, where `mask` is True.
 
@@ -43,7 +45,7 @@ def masked_scatter(input, mask, source):
     same = input.dtype is source.dtype
     require(same, "masked_scatter: expected self and source to have same dtypes")
     input, mask = broadcast_tensors(input, mask)
-    count = np.count_nonzero(mask.array)
+    count = int(np.count_nonzero(mask.array))
     enough = source.numel() >= count
     require(enough, "masked_scatter: expected {} elements in source at least", count)
     return index_put(input, (mask,), source.reshape(-1)[:count])
@@ -91,6 +93,7 @@ def index_copy(input, dim, index, source):
 
 
 @composite(inplace=True, out=True)
+@devices.on_its_device
 def index_fill(input, dim, index, value):
     """`input` with `value`, a number or 0-d tensor, in the slices that `index` names.
 
@@ -116,7 +119,8 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
 # By number, as if the tensor were a vector
 
 
-def _flat(name: str, index, size: int):
+@devices.on_its_device
+def _flat(index, name: str, size: int):
     """`index`, which may count from the end, as a vector of numbers of elements."""
     array = index.array.reshape(-1)
     require(array.dtype == np.int64, "{}(): Expected a long tensor for index", name)
@@ -128,7 +132,7 @@ def _flat(name: str, index, size: int):
 @composite(out=True)
 def take(input, index):
     """Elements by their number, as if `input` were a vector. Mirrors torch.take."""
-    numbers = _flat("take", index, input.numel())
+    numbers = _flat(index, "take", input.numel())
     return gather(input.reshape(-1), 0, numbers).reshape(index.shape)
 
 
@@ -139,12 +143,13 @@ def put(input, index, source, accumulate=False):
     Mirrors torch.put.
     """
     require(source.numel() == index.numel(), "put_(): expected as many sources as indices")
-    numbers = _flat("put_", index, input.numel())
+    numbers = _flat(index, "put_", input.numel())
     change = scatter_add if accumulate else _scatter
     return change(input.reshape(-1), 0, numbers, source.reshape(-1)).reshape(input.shape)
 
 
 @composite(numpy=np.take_along_axis, out=True)
+@devices.on_its_device
 def take_along_dim(input, indices, dim=None):
     """Elements at `indices` along `dim`, both broadcast otherwise. Mirrors torch.take_along_dim."""
     require(indices.array.dtype == np.int64, "take_along_dim(): dtype of indices should be Long")

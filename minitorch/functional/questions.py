@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..dispatch.declare import composite
 from ..ops.choose import isclose
 from ..tensor import Tensor
@@ -31,12 +31,14 @@ def is_nonzero(input) -> bool:
 
 
 @composite
+@devices.on_its_device
 def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
     """Whether `isclose` holds everywhere. Mirrors torch.allclose."""
     return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
 @composite
+@devices.on_its_device
 def equal(input, other) -> bool:
     """Whether shapes and all elements are equal. Mirrors torch.equal."""
     return bool(np.array_equal(input.array, other.array))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..creation import arange, as_tensor
 from ..dispatch.declare import composite
 from ..dispatch.dims import axis, sizes
@@ -52,24 +53,25 @@ def tile(input, *dims):
 
 
 @composite(numpy=np.repeat)
+@devices.on_its_device
 def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Every element, or slice along `dim`, `repeats` times in a row; a number or one for each.
 
     With one argument, how often each number from 0 on is to come. Mirrors torch.repeat_interleave.
     """
     if repeats is None:  # repeat_interleave(repeats)
-        input, repeats = arange(len(input)), input
+        input, repeats = arange(len(input), device=input.device), input
     if dim is None:
         input, dim = input.reshape(-1), 0
     extent = input.shape[axis(dim, input.ndim)] if input.ndim else 1
-    counts = as_tensor(repeats).array
+    counts = as_tensor(repeats, device=input.device).array
     require(
         counts.dtype.kind == "i" and counts.ndim < 2 and counts.size in (1, extent),
         "repeats must be a 0-dim or 1-dim integer tensor of size 1 or {}, got size {}",
         *(extent, counts.size),
     )
     require((counts >= 0).all(), "repeats can not be negative")
-    places = np.repeat(np.arange(extent), counts)
+    places = np.repeat(np.arange(extent, like=counts), counts)
     fits = output_size in (None, len(places))
     require(fits, "allocated size does not match required size: {} elements", len(places))
     return input.index_select(dim, wrap(places))

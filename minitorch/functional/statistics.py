@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..creation import tensor
 from ..dispatch.declare import composite
 from ..dispatch.dims import axes
@@ -76,6 +76,7 @@ _INTERPOLATIONS = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}
 _INTERPOLATIONS |= {"linear": np.floor, "midpoint": np.floor}
 
 
+@devices.on_its_device
 def _quantile(input, q, dim, keepdim, interpolation, skip_nan):
     fits = input.array.dtype.char in "fd" and input.numel()
     require(fits, "quantile() input tensor must be non-empty, and of float or double dtype")
@@ -84,7 +85,7 @@ def _quantile(input, q, dim, keepdim, interpolation, skip_nan):
         "quantile() interpolation must be one of {}, got {}",
         *(", ".join(sorted(_INTERPOLATIONS)), interpolation),
     )
-    q = q if isinstance(q, Tensor) else tensor(q, dtype=input.dtype)
+    q = q if isinstance(q, Tensor) else tensor(q, dtype=input.dtype, device=input.device)
     require(
         q.ndim < 2 and q.dtype is input.dtype and np.all((q.array >= 0) & (q.array <= 1)),
         "quantile() q must be a number or vector of {} in the range [0, 1], got {}",

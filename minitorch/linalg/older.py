@@ -42,7 +42,8 @@ def cholesky_solve(input, L, upper=False):
 @composite(out=True)
 def cholesky_inverse(L, upper=False):
     """The inverse of A, given its Cholesky factor. Mirrors torch.cholesky_inverse."""
-    return cholesky_solve(functions["eye"](L.shape[-1], dtype=L.dtype).expand(L.shape), L, upper)
+    one = functions["eye"](L.shape[-1], dtype=L.dtype, device=L.device)
+    return cholesky_solve(one.expand(L.shape), L, upper)
 
 
 @composite(out=True)
@@ -59,10 +60,7 @@ def svd(input, some=True, compute_uv=True):
     """U, S, V with U diag(S) Vᵀ = input. Mirrors torch.svd; torch.linalg.svd is the newer one."""
     u, s, vh = base.svd(input, not some)
     if not compute_uv:
-        u, vh = (
-            functions["zeros"]((*input.shape[:-2], n, n), dtype=input.dtype)
-            for n in input.shape[-2:]
-        )
+        u, vh = (input.new_zeros((*input.shape[:-2], n, n)) for n in input.shape[-2:])
     return svd_result(u, s, functions["conj"](vh).mT)
 
 

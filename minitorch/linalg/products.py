@@ -49,9 +49,10 @@ def matrix_power(input, n):
     if n < 0:
         input, n = base.inv(input), -n
     if n == 0:
-        one = functions["eye"](input.shape[-1], dtype=input.dtype).expand(input.shape)
+        one = functions["eye"](input.shape[-1], dtype=input.dtype, device=input.device)
         always = functions["ones_like"](input, dtype=dtypes.bool_)
-        return functions["where"](always, one, input)  # not of `input`, but in its graph
+        # Not of `input`, but in its graph.
+        return functions["where"](always, one.expand(input.shape), input)
     power, result = input, None
     while n:  # the binary digits of n say which of the powers 1, 2, 4, ... to multiply
         if n & 1:
@@ -109,7 +110,7 @@ def matrix_exp(A):
         return A * math.nan
     squarings = max(0, math.ceil(math.log2(largest)) + 1) if largest > 0 else 0
     A = A / 2**squarings
-    one = functions["eye"](A.shape[-1], dtype=A.dtype)
+    one = functions["eye"](A.shape[-1], dtype=A.dtype, device=A.device)
     result = one
     for k in range(18, 0, -1):  # Horner; the rest after 18 terms is below 1e-21 for norms up to 1/2
         result = one + matmul(A, result.expand(A.shape)) / k

@@ -49,7 +49,7 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     `unitriangular`: take its diagonal for ones. Mirrors torch.linalg.solve_triangular.
     """
     if unitriangular:
-        one = functions["eye"](A.shape[-1], dtype=A.dtype)
+        one = functions["eye"](A.shape[-1], dtype=A.dtype, device=A.device)
         A = (A.triu(1) if upper else A.tril(-1)) + one
     else:
         A = A.triu() if upper else A.tril()
@@ -134,7 +134,7 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
     """How many singular values are not 0, up to the tolerance. Mirrors torch.linalg.matrix_rank."""
     sizes = eigvalsh(A).abs() if hermitian else svdvals(A)
     if not sizes.numel():
-        return functions["zeros"](A.shape[:-2], dtype=dtypes.int64)
+        return A.new_zeros(A.shape[:-2], dtype=dtypes.int64)
     if tol is not None:
         atol, rtol = tol, 0.0
     limit = _tolerance(A, sizes.amax(-1), atol, rtol)

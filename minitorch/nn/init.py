@@ -7,6 +7,7 @@ one. PyTorch: torch/nn/init.py.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 
@@ -29,7 +30,20 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator=None)
     return tensor.normal_(mean, std, generator=generator)
 
 
-@no_grad()
+def _made_on_cpu(initialize):
+    """Do what is not worth doing on a GPU on the CPU, where the random numbers are drawn."""
+
+    @functools.wraps(initialize)
+    def call(tensor, *args, **kwargs):
+        with no_grad():
+            if tensor.is_cpu:
+                return initialize(tensor, *args, **kwargs)
+            return tensor.copy_(initialize(tensor.cpu(), *args, **kwargs))
+
+    return call
+
+
+@_made_on_cpu
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -99,7 +113,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
-@no_grad()
+@_made_on_cpu
 def eye_(tensor: Tensor) -> Tensor:
     """The identity, for a linear layer that keeps its input. Two dimensions."""
     if tensor.ndim != 2:
@@ -109,7 +123,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
-@no_grad()
+@_made_on_cpu
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """The identity for a convolution, in each group. Weights (out, in / groups, *kernel)."""
     if tensor.ndim not in (3, 4, 5):
@@ -202,7 +216,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, std, generator)
 
 
-@no_grad()
+@_made_on_cpu
 def orthogonal_(tensor: Tensor, gain: float = 1, generator=None) -> Tensor:
     """A matrix (rows, all other dimensions) with orthonormal rows or columns, times `gain`.
 
@@ -223,7 +237,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator=None) -> Tensor:
     return tensor
 
 
-@no_grad()
+@_made_on_cpu
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator=None) -> Tensor:
     """Normal numbers, but in each column of a matrix the fraction `sparsity` of them 0.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..dispatch.declare import functions
 from ..tensor import wrap
 from .elementwise import Elementwise, add_quotient, root
@@ -52,7 +53,8 @@ class Adagrad(Elementwise):
                 self.state[p] = self.start(p, group)
 
     def start(self, p, group):
-        first = np.full_like(p.array, self.defaults["initial_accumulator_value"])
+        with devices.guard(p.array):
+            first = np.full_like(p.array, self.defaults["initial_accumulator_value"])
         return {"step": functions["tensor"](0.0), "sum": wrap(first)}
 
     def move(self, param, grad, state, step, group):

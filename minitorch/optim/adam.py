@@ -83,6 +83,7 @@ class Adam(Optimizer):
         options["lr"] = float(group["lr"])
         options["beta1"], options["beta2"] = group["betas"]
         amsgrad = group["amsgrad"]
+        together: dict[int, list[tuple]] = {}  # on a GPU: what takes the same step
         for p in group["params"]:
             if p._grad is None:
                 continue
@@ -90,13 +91,18 @@ class Adam(Optimizer):
             if not state:
                 state.update(self._start(p, amsgrad))
             state["step"].array += 1
-            kernels.adam_step(
+            arrays = (
                 p.array,
                 p._grad.array,
                 state["exp_avg"].array,
                 state["exp_avg_sq"].array,
                 state["max_exp_avg_sq"].array if amsgrad else None,
-                step=int(state["step"].array),
-                **options,
             )
+            step = int(state["step"].array)
+            if type(p.array) is np.ndarray:
+                kernels.adam_step(*arrays, step=step, **options)
+            else:
+                together.setdefault(step, []).append(arrays)
             p._storage.version += 1
+        for step, tensors in together.items():
+            kernels.find("adam_steps", tensors[0][0])(tensors, step=step, **options)

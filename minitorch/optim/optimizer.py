@@ -17,6 +17,9 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
+from .. import devices
 from ..autograd.grad_mode import enable_grad
 from ..dispatch.declare import functions
 from ..tensor import Tensor
@@ -127,12 +130,14 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            self._update(group)
+            for gpu, part in _by_device(group):
+                with gpu:
+                    self._update(part)
         self._opt_called = True
         return loss
 
     def _update(self, group: dict[str, Any]) -> None:
-        """Update the parameters of one group."""
+        """Update the parameters of one group, which are all on the current device."""
         raise NotImplementedError(f"{type(self).__name__} must override step or _update")
 
     # Saving and loading
@@ -186,6 +191,17 @@ class Optimizer:
             options = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
             text += f"\nParameter Group {i}\n{''.join(options)}"
         return text + ")"
+
+
+def _by_device(group: dict[str, Any]) -> list:
+    """(a block in which the device is the current one, the parameters there) for each device."""
+    arrays = [param.array for param in group["params"]]
+    if all(type(array) is np.ndarray for array in arrays):
+        return [(devices.guard(None), group)]
+    parts: dict = {}
+    for param, array in zip(group["params"], arrays, strict=True):
+        parts.setdefault(devices.of(array), (devices.guard(array), []))[1].append(param)
+    return [(gpu, {**group, "params": params}) for gpu, params in parts.values()]
 
 
 def _like(value: Any, param: Tensor, name: str) -> Any:

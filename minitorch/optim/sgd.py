@@ -63,16 +63,21 @@ class SGD(Optimizer):
         names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
         options = {name: group[name] for name in names}
         options["lr"] = float(group["lr"])
+        together: dict[bool, list[tuple]] = {}  # on a GPU: all with, or all without a past
         for p in group["params"]:
             if p._grad is None:
                 continue
-            if group["momentum"] == 0:
-                kernels.sgd_step(p.array, p._grad.array, **options)
-            else:
+            buffer, first = None, False
+            if group["momentum"] != 0:
                 state = self.state[p]
                 first = state.get("momentum_buffer") is None
                 if first:
                     state["momentum_buffer"] = wrap(np.empty_like(p.array))
                 buffer = state["momentum_buffer"].array
+            if type(p.array) is np.ndarray:
                 kernels.sgd_step(p.array, p._grad.array, buffer, **options, first=first)
+            else:
+                together.setdefault(first, []).append((p.array, p._grad.array, buffer))
             p._storage.version += 1
+        for first, tensors in together.items():
+            kernels.find("sgd_steps", tensors[0][0])(tensors, **options, first=first)

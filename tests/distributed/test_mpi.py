@@ -22,8 +22,8 @@ if __name__ != "__main__":
 
 from .cases import run_cases, run_ours
 from .harness import run_ranks
-from .training import train_mini
 from .test_process_group import asynchronous, memory_layouts, point_to_point, same_bits, uneven
+from .training import train_mini
 
 RANKS = 4
 

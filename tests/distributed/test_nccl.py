@@ -16,8 +16,8 @@ from . import fake_cupy
 from .cases import run_cases, run_ours
 from .harness import run_ranks, try_ranks
 from .test_collectives import compare
-from .training import train_mini
 from .test_process_group import memory_layouts, same_bits, uneven
+from .training import train_mini
 
 
 @pytest.fixture(scope="module")

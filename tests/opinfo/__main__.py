@@ -9,7 +9,7 @@ import torch
 
 import minitorch
 
-from . import report, scope
+from . import report, scope, twins
 from .check import EVERY_KIND, INFORMATION, KINDS, check, every_op
 
 
@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="everything, into docs/ and known.tsv")
     parser.add_argument("--jobs", type=int, default=2, help="processes for --write")
     parser.add_argument("--show", type=int, default=5, help="failures to print of each op")
+    parser.add_argument("--device", default="cpu", help="where ours computes: cpu, cuda")
     options = parser.parse_args()
+    twins.DEVICE = options.device
     if options.list == "missing":
         names = sorted({op.name for op in every_op() if scope.is_missing(op)})
         print("\n".join(names))

@@ -17,6 +17,10 @@ import numpy as np
 import torch
 
 import minitorch
+from minitorch import devices
+from minitorch.dispatch.memory import strided
+
+DEVICE = "cpu"  # where the twins are
 
 
 class NotHere(Exception):
@@ -48,7 +52,7 @@ def twin(value, memo: dict | None = None) -> Any:
             raise NotHere(str(value))
         return getattr(minitorch, name)
     if isinstance(value, torch.device):
-        return minitorch.device(str(value))
+        return minitorch.device(DEVICE if value.type == "cpu" else str(value))
     if isinstance(value, torch.Generator):
         return minitorch.Generator().manual_seed(value.initial_seed())
     if isinstance(value, torch.nn.Module):
@@ -66,25 +70,28 @@ def _tensor(original: torch.Tensor, memo: dict):
     dtype = twin(original.dtype).numpy
     plain = original.detach().resolve_conj().resolve_neg()
     if plain.numel() == 0:
-        array = np.empty(tuple(plain.shape), dtype)
+        array = on_device(np.empty(tuple(plain.shape), dtype))
     else:
         storage = plain.untyped_storage()
         key = (storage.data_ptr(), dtype)
         if key not in memo:
             count = storage.nbytes() // plain.itemsize
             whole = torch.empty(0, dtype=plain.dtype).set_(storage, 0, (count,))
-            memo[key] = numpy_of(whole).copy(), plain
+            memo[key] = on_device(numpy_of(whole).copy()), plain
         whole = memo[key][0]
         if plain.is_contiguous() and plain.numel() == whole.size:
             array = whole.reshape(tuple(plain.shape))
         else:
             steps = [s * plain.itemsize for s in plain.stride()]
-            array = np.lib.stride_tricks.as_strided(
-                whole[plain.storage_offset() :], tuple(plain.shape), steps
-            )
+            offset = plain.storage_offset() * plain.itemsize
+            array = strided(whole, tuple(plain.shape), steps, offset)
     made = minitorch.tensor(0).data
     made.array = array
     return made.requires_grad_() if original.requires_grad else made
+
+
+def on_device(array: np.ndarray):
+    return devices.moved(array, devices.check(DEVICE))
 
 
 def has_dtype(dtype: torch.dtype) -> bool:

@@ -26,6 +26,9 @@ each_row = pytest.mark.parametrize("row", ROWS, ids=repr)
 NOT_HERE = {"cuda", "unindex", "is_nonzero", "is_tensor", "result_type"}
 MADE_ELSEWHERE = ("minitorch.ops.recurrent",)  # tests/nn/test_rnn.py
 MADE_ELSEWHERE += ("minitorch.functional.dropout",)  # tests/test_random_tensors.py
+MADE_ELSEWHERE += ("minitorch.ops.convert.to_device",)  # tests/cuda/test_device.py
+MADE_ELSEWHERE += ("minitorch.ops.nn._dropout",)  # tests/cuda/test_kernels_elementwise.py
+MADE_ELSEWHERE += ("minitorch.ops.attention",)  # tests/cuda/test_kernels_attention.py
 
 
 def both(row, form, dtype, **options):

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import functions
+from ...ops import attention
 from ...tensor import wrap
 from .activation import softmax
 from .dropout import dropout
@@ -16,6 +18,7 @@ from .padding import pad
 cat = functions["cat"]
 
 
+@devices.on_its_device
 def scaled_dot_product_attention(
     query,
     key,
@@ -50,16 +53,18 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if attn_mask is None and dropout_p == 0 and attention.suits(query, key, value):
+        return attention.attention(query, key, value, is_causal, factor)[0]
     scores = (query * factor) @ key.transpose(-2, -1)  # (..., L, d) @ (..., d, S) -> (..., L, S)
     dead = None
     if is_causal:
-        attn_mask = wrap(np.tri(*scores.shape[-2:], dtype=bool))
+        attn_mask = wrap(np.tri(*scores.shape[-2:], dtype=bool, like=scores.array))
     if attn_mask is not None:
         if attn_mask.array.dtype == bool:
             scores = scores.masked_fill(~attn_mask, float("-inf"))
         else:
             scores = scores + attn_mask
-        nothing = np.max(scores.array, -1, keepdims=True, initial=-np.inf) == -np.inf
+        nothing = np.all(scores.array == -np.inf, -1, keepdims=True)
         if nothing.any():  # where softmax would be nan
             dead = wrap(nothing)
             scores = scores.masked_fill(dead, 0.0)

@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import composite
 from ...ops import loss as ops
-from ...tensor import Tensor, wrap
+from ...tensor import Tensor, wrap, wrap_beside
 from .activation import log_softmax
 from .embedding import linear
 from .loss import _reduced, reduction_of, where
@@ -160,6 +161,7 @@ def linear_cross_entropy(
 
 
 @composite(method=False)
+@devices.on_its_device
 def ctc_loss(
     log_probs,
     targets,
@@ -182,7 +184,8 @@ def ctc_loss(
     steps, n, classes = log_probs.shape
     lengths = []
     for value, name in ((input_lengths, "input_lengths"), (target_lengths, "target_lengths")):
-        array = np.atleast_1d(np.asarray(value.array if isinstance(value, Tensor) else value))
+        value = value.numpy(force=True) if isinstance(value, Tensor) else value
+        array = np.atleast_1d(np.asarray(value))
         if array.dtype.kind not in "iu" and array.size:
             raise RuntimeError(f"{name} must be integral")
         if len(array) != n:
@@ -201,18 +204,21 @@ def ctc_loss(
         longest = int(lengths[1].max(initial=0))
         starts = np.cumsum(lengths[1]) - lengths[1]
         places = np.minimum(starts[:, None] + np.arange(longest), max(len(classes_of) - 1, 0))
-        classes_of = classes_of[places] if longest else np.zeros((n, 0), np.int64)
+        places = np.asarray(places, like=classes_of)
+        classes_of = classes_of[places] if longest else classes_of[:0].reshape(n, 0)
     elif lengths[1].max(initial=0) > targets.shape[1]:
         raise RuntimeError(
             f"Expected tensor to have size at least {lengths[1].max()} at dimension 1, but got "
             f"size {list(targets.shape)} for targets"
         )
     counts = np.arange(classes_of.shape[1]) < lengths[1][:, None]
-    classes_of = np.where(counts, classes_of, blank)
-    losses = ops._ctc_loss(log_probs, wrap(classes_of), *map(wrap, lengths), blank)[0]
+    classes_of = np.where(np.asarray(counts, like=classes_of), classes_of, blank)
+    of = [wrap_beside(n, log_probs) for n in lengths]
+    losses = ops._ctc_loss(log_probs, wrap(classes_of), *of, blank)[0]
     if zero_infinity:
         losses = where(losses == math.inf, 0.0, losses)
     if reduction == "mean":
-        return (losses / wrap(np.maximum(lengths[1], 1).astype(losses.array.dtype))).mean()
+        sizes = np.maximum(lengths[1], 1).astype(losses.array.dtype)
+        return (losses / wrap_beside(sizes, losses)).mean()
     losses = losses.squeeze(0) if single else losses
     return _reduced(losses, reduction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...dispatch.declare import composite, functions
-from ...tensor import wrap
+from ...tensor import wrap_beside
 
 
 @composite(method=False)
@@ -36,5 +36,5 @@ def pdist(input, p=2.0):
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    first, second = np.triu_indices(input.shape[0], 1)
-    return (input[wrap(first)] - input[wrap(second)]).norm(p, 1)
+    first, second = (wrap_beside(i, input) for i in np.triu_indices(input.shape[0], 1))
+    return (input[first] - input[second]).norm(p, 1)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import devices
 from ...autograd.grad_mode import no_grad
 from ...dispatch.declare import composite, functions
+from ...dispatch.gathering import at
 from ...ops.nn import _embedding, _embedding_weight
 from ...tensor import wrap
 
@@ -38,6 +40,7 @@ def bilinear(input1, input2, weight, bias=None):
     return out if bias is None else out + bias
 
 
+@devices.on_its_device
 def _renormed(weight, indices, max_norm: float, norm_type: float) -> None:
     """Scale the rows that are looked up to a norm of `max_norm` at most, in place."""
     with no_grad():
@@ -48,10 +51,11 @@ def _renormed(weight, indices, max_norm: float, norm_type: float) -> None:
         weight[used] = rows * scale.to(weight.dtype)
 
 
-def _counts(indices):
-    """How often each index occurs: (*)."""
+@devices.on_its_device
+def _shares(indices, kind):
+    """1 / how often each index occurs: (*)."""
     _, place, count = np.unique(indices.array, return_inverse=True, return_counts=True)
-    return count[place].reshape(indices.shape)
+    return (1 / count[place].reshape(indices.shape)).astype(kind)
 
 
 def _padding(padding_idx, rows: int):
@@ -86,10 +90,10 @@ def embedding(
         _renormed(weight, input, max_norm, norm_type)
     if not scale_grad_by_freq:
         return _embedding(weight, input, padding_idx)
-    shares = (1 / _counts(input)).astype(weight.array.dtype)
-    return _embedding(weight, input, padding_idx, shares)
+    return _embedding(weight, input, padding_idx, _shares(input, weight.array.dtype))
 
 
+@devices.on_its_device
 def embedding_bag(
     input,
     weight,
@@ -132,7 +136,8 @@ def embedding_bag(
         per_sample_weights = per_sample_weights.reshape(-1, 1)
     starts = _bag_starts(input, offsets, include_last_offset)
     flat, bags = input.reshape(-1), len(starts)
-    bag = np.searchsorted(starts, np.arange(flat.numel()), side="right") - 1
+    places = np.arange(flat.numel(), like=starts)
+    bag = np.searchsorted(starts, places, side="right") - 1
     padding_idx = _padding(padding_idx, weight.shape[0])
     rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     if padding_idx is not None:
@@ -158,7 +163,7 @@ def _bag_starts(input, offsets, include_last_offset: bool):
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError("if input is 2D, then offsets has to be None")
-        return np.arange(input.shape[0]) * input.shape[1]
+        return np.arange(input.shape[0], like=input.array) * input.shape[1]
     if input.ndim != 1:
         raise ValueError(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}"
@@ -184,19 +189,27 @@ def _bag_starts(input, offsets, include_last_offset: bool):
 def _largest(rows, bag, shape):
     """The maximum of each bag's rows, element by element; 0 for an empty bag."""
     values = rows.array
-    best = np.full(shape, -np.inf, values.dtype)
-    np.maximum.at(best, bag, values)
+    places = bag[:, None] * shape[1] + np.arange(shape[1], like=bag)  # in the flat result
+
+    def extreme(ufunc, start, of):
+        found = np.full_like(of, start, shape=shape)
+        at(ufunc, found.reshape(-1), places.reshape(-1), of.reshape(-1))
+        return found
+
+    best = extreme(np.maximum, -np.inf, values)
     # The first row of each bag that has the maximum.
-    where = np.where(values == best[bag], np.arange(len(values))[:, None], len(values))
-    first = np.full(shape, len(values))
-    np.minimum.at(first, bag, where)
+    number = np.arange(len(values), like=values)[:, None]
+    where = np.where(values == best[bag], number, len(values))
+    first = extreme(np.minimum, len(values), where)
     found = first < len(values)
     if not found.any():
-        return rows.sum(0) * 0 + wrap(np.zeros(shape, values.dtype))
-    picked = rows[wrap(np.where(found, first, 0)), wrap(np.arange(shape[1]))]
+        return rows.sum(0) * 0 + rows.new_zeros(shape)
+    columns = wrap(np.arange(shape[1], like=first))
+    picked = rows[wrap(np.where(found, first, 0)), columns]
     return functions["where"](wrap(found), picked, 0.0)
 
 
+@devices.on_its_device
 def one_hot(tensor, num_classes=-1):
     """Classes (*) as rows of zeros with a single one: (*, num_classes), int64.
 

@@ -9,9 +9,10 @@ import itertools
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import functions
 from ...ops.nn import _embedding
-from ...tensor import wrap
+from ...tensor import wrap, wrap_beside
 
 
 def affine_grid(theta, size, align_corners=None):
@@ -39,10 +40,11 @@ def affine_grid(theta, size, align_corners=None):
         place = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
         places.append(place if align_corners else place * ((n - 1) / n))
     grid = np.stack([*reversed(np.meshgrid(*places, indexing="ij")), np.ones(size[2:])], -1)
-    base = wrap(grid.reshape(-1, d + 1).astype(theta.array.dtype))
+    base = wrap_beside(grid.reshape(-1, d + 1).astype(theta.array.dtype), theta)
     return (base @ theta.transpose(1, 2)).reshape(size[0], *size[2:], d)
 
 
+@devices.on_its_device
 def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
     """The values of (N, C, H, W) at the places (N, h, w, 2) -> (N, C, h, w); or in 3 dimensions.
 
@@ -91,7 +93,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
 
     total = None
     for corner in itertools.product(offsets, repeat=d):
-        index, seen, weight = np.arange(n).reshape(-1, *[1] * d), True, None
+        index = np.arange(n, like=input.array).reshape(-1, *[1] * d)
+        seen, weight = True, None
         for x, left, offset, m in zip(places, lefts, corner, shape, strict=True):
             at = left + offset
             if mode == "bicubic":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from ... import devices
 from ...dispatch.declare import composite, functions
 from ...ops import loss as ops
 from .activation import logsigmoid
@@ -88,6 +89,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
 # Probabilities
 
 
+@devices.on_its_device
 def binary_cross_entropy(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean"
 ):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import composite, functions
 from ...tensor import wrap
 from .activation import logsigmoid
@@ -133,6 +134,7 @@ def triplet_margin_with_distance_loss(
     return _reduced((near - far + margin).clamp(min=0), reduction)
 
 
+@devices.on_its_device
 def multi_margin_loss(
     input,
     target,
@@ -172,11 +174,12 @@ def multi_margin_loss(
     terms = (margin - x.gather(1, y) + x).clamp(min=0)
     terms = terms if p == 1 else terms * terms
     terms = terms if weight is None else terms * weight[y]
-    other = y.array != np.arange(x.shape[1])
+    other = y.array != np.arange(x.shape[1], like=y.array)
     loss = where(wrap(other), terms, 0.0).sum(1) / x.shape[1]
     return _reduced(loss.reshape(target.shape) if input.ndim < 2 else loss, reduction)
 
 
+@devices.on_its_device
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """The mean over targets j and other classes i of max(1 - (x[j] - x[i]), 0).
 
@@ -192,10 +195,10 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
         )
     c = input.shape[-1] if input.ndim else 1
     x, y = input.reshape(-1, c), target.array.reshape(-1, c)
-    counts = np.logical_and.accumulate(y >= 0, axis=1)  # those before the first -1
+    counts = np.cumsum(y < 0, axis=1) == 0  # those before the first -1
+    classes = np.arange(c, like=y)
+    is_target = np.any((y[:, :, None] == classes) & counts[:, :, None], axis=1)  # (n, classes)
     y = np.where(counts, y, 0)
-    is_target = np.zeros(y.shape, bool)
-    np.logical_or.at(is_target, (np.arange(len(y))[:, None], y), counts)
     at_target = x.gather(1, wrap(y)).unsqueeze(2)  # (n, targets, 1)
     terms = (1 - at_target + x.unsqueeze(1)).clamp(min=0)  # (n, targets, classes)
     pairs = counts[:, :, None] & ~is_target[:, None, :]

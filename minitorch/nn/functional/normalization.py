@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import dtypes
+from ... import devices, dtypes
 from ...autograd.grad_mode import no_grad
 from ...dispatch.declare import composite
 from ...ops.normalization import _batch_norm, _group_norm, _layer_norm
@@ -100,11 +100,12 @@ def batch_norm(
         return _batch_norm(input, weight, bias, running_mean, running_var, eps)[0]
     out, mean, var = _batch_norm(input, weight, bias, None, None, eps)
     if running_mean is not None:
-        unbiased = var.array * (count / max(count - 1, 1))
-        for running, now in ((running_mean, mean.array), (running_var, unbiased)):
-            # Straight into the memory: as in PyTorch autograd is not to take it for a change.
-            moved = (1 - momentum) * running.array + momentum * now
-            np.copyto(running.array, moved, casting="unsafe")
+        with devices.guard(input.array):
+            unbiased = var.array * (count / max(count - 1, 1))
+            for running, now in ((running_mean, mean.array), (running_var, unbiased)):
+                # Straight into the memory: as in PyTorch autograd is not to take it for a change.
+                moved = (1 - momentum) * running.array + momentum * now
+                np.copyto(running.array, moved, casting="unsafe")
     return out
 
 

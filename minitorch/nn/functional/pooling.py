@@ -11,11 +11,12 @@ import math
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import composite
 from ...kernels.cpu.pool import adaptive_windows
 from ...ops.index import index_put
 from ...ops.pool import _adaptive_max_pool, _avg_pool, _max_pool
-from ...tensor import wrap
+from ...tensor import wrap_beside
 from .convolution import each, hashable
 
 
@@ -153,7 +154,7 @@ def _averaged(input, dim: int, size: int):
     start, stop = (place[:, None] for place in adaptive_windows(extent, size))
     entry = np.arange(extent)
     share = ((start <= entry) & (entry < stop)) / (stop - start)  # (windows, entries)
-    matrix = wrap(share.T.astype(input.array.dtype))
+    matrix = wrap_beside(share.T.astype(input.array.dtype), input)
     return (input.transpose(dim, -1) @ matrix).transpose(dim, -1)
 
 
@@ -207,6 +208,7 @@ lp_pool1d, lp_pool2d, lp_pool3d = map(_lp_pooling, (1, 2, 3))
 def _max_unpooling(n: int):
     name = f"max_unpool{n}d"
 
+    @devices.on_its_device
     def max_unpool(input, indices, kernel_size, stride=None, padding=0, output_size=None):
         if input.shape != indices.shape:
             raise RuntimeError(
@@ -237,7 +239,7 @@ def _max_unpooling(n: int):
                 f"Found an invalid max index: the indices go from {places.min()} to "
                 f"{places.max()}, but output_size {tuple(size)} has {elements} elements"
             )
-        rows = np.arange(planes)[:, None]
+        rows = np.arange(planes, like=places)[:, None]
         zeros = x.new_zeros(planes, elements)
         out = index_put(zeros, (rows, places), x.reshape(planes, -1))
         return out.reshape(*input.shape[: input.ndim - n], *size)

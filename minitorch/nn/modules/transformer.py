@@ -296,4 +296,4 @@ class Transformer(Module):
     def generate_square_subsequent_mask(sz, device=None, dtype=None) -> Tensor:
         """(sz, sz): -inf above the diagonal, 0 elsewhere: position i sees up to i."""
         mask = wrap(np.triu(np.full((sz, sz), -np.inf, np.float32), 1))
-        return mask if dtype is None else mask.to(dtype)
+        return mask.to(device=device, dtype=dtype)

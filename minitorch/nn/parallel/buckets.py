@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import devices
 from ...distributed import GradBucket
 from ...futures import Future
 from ...tensor import Tensor, wrap
@@ -31,7 +32,8 @@ class Bucket:
         self.parameters = parameters
         like = parameters[0].array
         ends = np.cumsum([p.numel() for p in parameters]).tolist()
-        self.message = np.zeros(ends[-1] + tail, like.dtype, like=like)  # on its device
+        with devices.guard(like):
+            self.message = np.zeros(ends[-1] + tail, like.dtype, like=like)
         self.flat, self.tail = self.message[: ends[-1]], self.message[ends[-1] :]
         self.places = {  # parameter -> its part of `flat`, in its own shape
             p: self.flat[end - p.numel() : end].reshape(p.array.shape)
@@ -52,14 +54,34 @@ class Bucket:
     def put(self, parameter, divisor: int) -> None:
         """Copy the gradient of one of the parameters, divided, to its place; zeros for none."""
         place = self.places[parameter]
-        if parameter.grad is None:
-            place[...] = 0
-        else:
-            factor: Any = 1.0 / divisor
-            if place.itemsize == 2:  # else it would be rounded to 8 or 11 bits before the product
-                factor = np.float32(factor)
-            np.multiply(parameter.grad.array, factor, out=place, casting="same_kind")
+        with devices.guard(place):
+            if parameter.grad is None:
+                place[...] = 0
+            else:
+                factor: Any = 1.0 / divisor
+                if place.itemsize == 2:  # else it would be rounded to 8 or 11 bits before
+                    factor = np.float32(factor)
+                np.multiply(parameter.grad.array, factor, out=place, casting="same_kind")
         self.missing.discard(parameter)
+
+    def take(self, parameter, as_view: bool) -> None:
+        """Let the .grad of one of the parameters be what is in its place, or have its values."""
+        place = self.places[parameter]
+        with devices.guard(place):
+            if as_view:
+                parameter.grad = self.views[parameter]
+            elif parameter.grad is None:
+                parameter.grad = wrap(place.copy())
+            else:
+                np.copyto(parameter.grad.array, place)
+        parameter.grad._bump_version()
+
+    def mark(self, positions: Sequence[int]) -> None:
+        """Make these numbers of the tail 1, the others 0."""
+        with devices.guard(self.tail):
+            self.tail[...] = 0
+            for position in positions:
+                self.tail[position] = 1
 
     def hand_to(self, hook, state, is_last: bool) -> None:
         """Let a communication hook see to it."""
@@ -84,7 +106,8 @@ class Bucket:
                 f"as bucket.buffer(), here {self.flat.size}; this one holds {what}"
             )
         if result.array is not self.flat:
-            np.copyto(self.flat, result.array.reshape(-1), casting="same_kind")
+            with devices.guard(self.flat):
+                np.copyto(self.flat, result.array.reshape(-1), casting="same_kind")
 
 
 def assign_buckets(parameters: Sequence, limits: Sequence[int]) -> list[list]:

@@ -139,7 +139,7 @@ class DistributedDataParallel(Module, Joinable):
         """Run the module. In training, first bring rank 0's buffers to the other ranks."""
         if mode.enabled:
             self._before_forward()
-        if self.device_ids:
+        if self.device_ids and (inputs or kwargs):
             (inputs,), (kwargs,) = self.scatter(inputs, kwargs, self.device_ids)
         with tracing.region("forward", "forward"):
             return self.module(*inputs, **kwargs)

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from ... import devices, tracing
 from ... import distributed as dist
-from ... import tracing
 from ...autograd.engine import outermost_pass
 from ...distributed.algorithms.join import in_batch
 from ...tensor import wrap
@@ -128,9 +128,7 @@ class Reducer:
     def _launch(self, bucket: Bucket, absent: list) -> None:
         """Start a bucket; in its tail, if it has one, stands who has no gradient here."""
         self.timing.communication_begins()
-        bucket.tail[...] = 0
-        for p in absent if bucket.tail.size else ():
-            bucket.tail[self._position[p]] = 1
+        bucket.mark([self._position[p] for p in absent] if bucket.tail.size else [])
         if tracing.on:
             tracing.mark("bucket", f"bucket {bucket.index}", bytes=bucket.flat.nbytes)
         if self.hook is None:
@@ -170,20 +168,13 @@ class Reducer:
 
     def _take(self, parameter) -> None:
         """Copy the mean from its place into .grad."""
-        bucket = self._bucket_of[parameter]
-        if self.as_views:
-            parameter.grad = bucket.views[parameter]
-        elif parameter.grad is None:
-            parameter.grad = wrap(bucket.places[parameter].copy())
-        else:
-            np.copyto(parameter.grad.array, bucket.places[parameter])
-        parameter.grad._bump_version()
+        self._bucket_of[parameter].take(parameter, self.as_views)
 
     def _counted(self) -> list[int]:
         """For each parameter, how many ranks have no gradient for it."""
         if self.hook is not None:
             self._tail_work.wait()
-        return [int(count) for count in self.buckets[-1].tail.real.tolist()]
+        return [int(count) for count in wrap(self.buckets[-1].tail).real.tolist()]
 
     def _rebuild(self) -> None:
         """After the first backward: new buckets, in the order in which rank 0's gradients came.
@@ -203,7 +194,8 @@ class Reducer:
         """Play this rank's part in the others' backward, with zeros (join_hook.py)."""
         self._start_over()
         for bucket in self.buckets:
-            bucket.message[...] = 0
+            with devices.guard(bucket.message):
+                bucket.message[...] = 0
         absent = list(self.names) if self.expected.find_unused else self.expected.unused(None)
         for bucket in self.buckets:
             self._launch(bucket, absent)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import devices
 from ... import distributed as dist
 from ...tensor import Tensor, wrap
 from .buckets import assign_buckets
@@ -70,7 +71,8 @@ def broadcast_coalesced(tensors: Iterable[Tensor], root: int, group) -> None:
     """
     sent = []
     for members in assign_buckets([t.detach() for t in tensors], [MESSAGE_BYTES]):
-        flat = np.concatenate([t.array.reshape(-1) for t in members])
+        with devices.guard(members[0].array):
+            flat = np.concatenate([t.array.reshape(-1) for t in members])
         work: Any = dist.broadcast(wrap(flat), group=group, group_src=root, async_op=True)
         sent.append((members, flat, work))
     for members, flat, work in sent:
@@ -78,5 +80,5 @@ def broadcast_coalesced(tensors: Iterable[Tensor], root: int, group) -> None:
         start = 0
         for t in members if group.rank() != root else ():
             end = start + t.numel()
-            np.copyto(t.array, flat[start:end].reshape(t.array.shape))
+            devices.overwrite(t.array, flat[start:end].reshape(t.array.shape))
             start = end

@@ -30,7 +30,8 @@ def scatter(inputs: Any, target_gpus: Sequence, dim: int = 0) -> Any:
     a list. Mirrors torch.nn.parallel.scatter.
     """
     if isinstance(inputs, Tensor):
-        parts = inputs.chunk(len(target_gpus), dim)
+        alone = len(target_gpus) == 1  # then it is not divided, and needs no dimension
+        parts = [inputs] if alone else inputs.chunk(len(target_gpus), dim)
         return tuple([part.to(as_device(d)) for part, d in zip(parts, target_gpus, strict=False)])
     if isinstance(inputs, (tuple, list, dict)) and inputs:
         items = inputs.items() if isinstance(inputs, dict) else inputs

@@ -36,7 +36,8 @@ def get_total_norm(
     tensors = _as_list(tensors)
     if not tensors:
         return functions["tensor"](0.0)
-    norms = functions["stack"]([t.norm(float(norm_type)) for t in tensors])
+    where = tensors[0].device
+    norms = functions["stack"]([t.norm(float(norm_type)).to(where) for t in tensors])
     total = norms.norm(float(norm_type))
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
@@ -58,7 +59,7 @@ def clip_grads_with_norm_(
     factor = max_norm / (total_norm + 1e-6)
     if not factor.item() >= 1:  # nan is to spread
         for grad in _gradients(parameters):
-            grad.mul_(factor.to(grad.dtype))
+            grad.mul_(factor.to(grad.device, grad.dtype))
 
 
 def clip_grad_norm_(

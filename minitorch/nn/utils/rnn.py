@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ... import devices
 from ...dispatch.declare import functions
-from ...tensor import Tensor, wrap
+from ...tensor import Tensor, wrap, wrap_beside
 
 
 class _Packed(NamedTuple):
@@ -43,7 +44,10 @@ class PackedSequence(_Packed):
 
 def invert_permutation(permutation):
     """The permutation that undoes this one; None stays None."""
-    return None if permutation is None else wrap(np.argsort(permutation.array))
+    if permutation is None:
+        return None
+    with devices.guard(permutation.array):
+        return wrap(np.argsort(permutation.array))
 
 
 def _places(batch_sizes, n: int):
@@ -57,12 +61,17 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     enforce_sorted: they have to be sorted, the longest first (else they are sorted here). Raises
     RuntimeError where they are not, or one is 0. Mirrors torch's pack_padded_sequence.
     """
+    if isinstance(lengths, Tensor) and not lengths.is_cpu:
+        raise RuntimeError(
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.device} tensor"
+        )
     lengths = np.asarray(lengths.array if isinstance(lengths, Tensor) else lengths)
     order = None
     if not enforce_sorted:
-        order = wrap(np.argsort(-lengths, kind="stable"))
+        sorting = np.argsort(-lengths, kind="stable")
+        order = wrap_beside(sorting, input)
         input = input.index_select(0 if batch_first else 1, order)
-        lengths = lengths[order.array]
+        lengths = lengths[sorting]
     if batch_first:
         input = input.transpose(0, 1)
     n = input.shape[1]
@@ -80,7 +89,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
         )
     sizes = (np.arange(lengths.max())[:, None] < lengths).sum(1)
     rows = input.reshape(-1, *input.shape[2:])
-    return PackedSequence(rows[wrap(_places(sizes, n))], wrap(sizes), order)
+    return PackedSequence(rows[wrap_beside(_places(sizes, n), rows)], wrap(sizes), order)
 
 
 def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_length=None):
@@ -101,11 +110,12 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     padding = data.new_full((1, *data.shape[1:]), padding_value)
     where = np.full(longest * n, len(data))  # the row of padding
     where[_places(sizes, n)] = np.arange(len(data))
-    padded = functions["cat"]([data, padding])[wrap(where)].reshape(longest, n, *data.shape[1:])
+    rows = functions["cat"]([data, padding])[wrap_beside(where, data)]
+    padded = rows.reshape(longest, n, *data.shape[1:])
     lengths = wrap((np.arange(n) < sizes[:, None]).sum(0))
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(1, sequence.unsorted_indices)
-        lengths = lengths[sequence.unsorted_indices]
+        lengths = lengths[sequence.unsorted_indices.cpu()]
     return (padded.transpose(0, 1) if batch_first else padded), lengths
 
 

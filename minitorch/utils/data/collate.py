@@ -139,3 +139,17 @@ default_collate_fn_map: dict[type | tuple[type, ...], Callable] = {
     str: _collate_strings,
     bytes: _collate_strings,
 }
+
+
+def pinned(data):
+    """`data` with the tensors inside in page-locked memory; what has a pin_memory() does its own.
+
+    Mirrors torch.utils.data._utils.pin_memory.
+    """
+    if hasattr(data, "pin_memory"):
+        return data.pin_memory()
+    if isinstance(data, Mapping):
+        return _like_mapping(data, {key: pinned(value) for key, value in data.items()})
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _like_sequence(data, [pinned(value) for value in data])
+    return data

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from minitorch import random
-from minitorch.utils.data.collate import default_collate, default_convert
+from minitorch import cuda, random
+from minitorch.utils.data.collate import default_collate, default_convert, pinned
 from minitorch.utils.data.dataset import Dataset, IterableDataset
 from minitorch.utils.data.fetch import map_fetcher, stream_fetcher
 from minitorch.utils.data.sampler import (
@@ -190,7 +190,8 @@ class _Epoch:
                 "DataLoader: timeout is the longest wait for a worker process, and needs "
                 f"num_workers > 0; got timeout={loader.timeout} with num_workers=0"
             )
-        if loader.pin_memory:
+        self._pin = loader.pin_memory and cuda.is_available()
+        if loader.pin_memory and not self._pin:
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, "
                 "then device pinned memory won't be used.",
@@ -206,7 +207,8 @@ class _Epoch:
         return self
 
     def __next__(self):
-        return self._fetch(next(self._indices))
+        batch = self._fetch(next(self._indices))
+        return pinned(batch) if self._pin else batch
 
     def __len__(self) -> int:
         return len(self._loader.index_sampler)
