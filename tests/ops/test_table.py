@@ -23,7 +23,7 @@ each_case = pytest.mark.parametrize(("row", "form"), CASES)
 each_row = pytest.mark.parametrize("row", ROWS, ids=repr)
 
 # Not for the table: what needs a GPU, is not public, or has tests of its own.
-NOT_HERE = {"cuda", "unindex", "is_nonzero", "is_tensor", "result_type"}
+NOT_HERE = {"cuda", "unindex", "is_nonzero", "is_tensor", "result_type", "pin_memory", "is_pinned"}
 MADE_ELSEWHERE = ("minitorch.ops.recurrent",)  # tests/nn/test_rnn.py
 MADE_ELSEWHERE += ("minitorch.functional.dropout",)  # tests/test_random_tensors.py
 MADE_ELSEWHERE += ("minitorch.ops.convert.to_device",)  # tests/cuda/test_device.py
