@@ -114,6 +114,7 @@ def started(*arguments, launcher=None, env=None, cwd=None):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # so that a test can interrupt it with its children
         )
     try:
         yield process

@@ -140,8 +140,7 @@ if __name__ == "__main__":
 def waiting(path, folder, method="spawn"):
     """A script whose two children wait for ever: its process, and the children's numbers."""
     folder.mkdir()
-    own_group = {"launcher": [sys.executable], "start_new_session": True}
-    with started(path, str(folder), method, **own_group) as process:
+    with started(path, str(folder), method, launcher=[sys.executable]) as process:
         assert wait_until(lambda: len(os.listdir(folder)) == 2)
         children = [int(name) for name in os.listdir(folder)]
         try:
