@@ -5,6 +5,7 @@ In the order in which they build on each other:
 
     errors, dims, results    what arguments may be; what results look like; NumPy's complaints
     memory                   which memory an array looks into
+    gathering                what a ufunc makes of many elements, on a GPU as well
     views                    a view, its base, and the steps from one to the other
     op                       what an op is: a forward, a table of derivatives, and `record`
     promotion                one type for all arguments

@@ -218,7 +218,9 @@ class RawKernel:
                 text = subprocess.run(command, capture_output=True, text=True).stdout
             except OSError:
                 return match[1]
-            frames = [f.split(" ")[0] for f in text.splitlines() if not f.startswith(str(NATIVE))]
+            # Not the emulator's own headers, wherever they were when this was compiled.
+            ours = f"/{NATIVE.parent.name}/{NATIVE.name}/"
+            frames = [f.split(" ")[0] for f in text.splitlines() if ours not in f]
             return os.path.basename(frames[0]) if frames else "?"
 
         return re.sub("@(0x[0-9a-f]+)@", line, error)
