@@ -15,6 +15,8 @@ What communication costs is off - single; what overlap hides of it is (off - on)
                     1gbit: each rank in a network namespace of its own, with its sends slowed down
                     by tc (Linux, as root). Gloo uses tcp everywhere.
     --models A,B    mlp (3.2 million parameters), cnn (0.9), transformer (3.2)
+    --batch N       so many times the usual batch: more backward to hide communication behind
+    --bucket-mb N   25, as in PyTorch; the last bucket cannot be hidden, so small models want less
     --rounds N      how often the libraries and steps take turns (9)
     --markdown      print a table for the docs
 """
@@ -38,7 +40,7 @@ MODELS = ("mlp", "cnn", "transformer")
 # What runs on a rank: the same lines for both libraries.
 
 
-def model_and_batch(torch, name: str):
+def model_and_batch(torch, name: str, times: int):
     """A module, and the inputs and labels of a batch."""
     nn = torch.nn
     torch.manual_seed(0)
@@ -46,16 +48,18 @@ def model_and_batch(torch, name: str):
         layers = []
         for wide in (1024, 1024, 1024):
             layers += [nn.Linear(1024, wide), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(1024, 10)), torch.randn(512, 1024)
+        return nn.Sequential(*layers, nn.Linear(1024, 10)), torch.randn(512 * times, 1024)
     if name == "cnn":
         layers = [nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)]
         layers += [nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()]
         layers += [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 8 * 8, 200), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(200, 10)), torch.randn(64, 3, 32, 32)
+        return nn.Sequential(*layers, nn.Linear(200, 10)), torch.randn(64 * times, 3, 32, 32)
     layers = [
         nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True) for _ in range(4)
     ]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 256, 10)), torch.randn(16, 32, 256)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 256, 10)), torch.randn(
+        16 * times, 32, 256
+    )
 
 
 def send_later(kept: list, bucket):
@@ -73,7 +77,7 @@ def send_later(kept: list, bucket):
     return future
 
 
-def serve(library: str, model_name: str) -> None:
+def serve(library: str, model_name: str, times: str, bucket_mb: str) -> None:
     """A rank: reads (step, times) from standard input, and answers with the seconds of each."""
     torch = importlib.import_module(library)
     importlib.import_module(f"{library}.distributed")
@@ -81,10 +85,11 @@ def serve(library: str, model_name: str) -> None:
     torch.distributed.init_process_group("gloo" if library == "torch" else "zmq")
 
     def trainer(step: str):
-        model, inputs = model_and_batch(torch, model_name)
+        model, inputs = model_and_batch(torch, model_name, int(times))
         labels = torch.arange(inputs.shape[0]) % 10
         if step != "single":
-            model = torch.nn.parallel.DistributedDataParallel(model)
+            wrap = torch.nn.parallel.DistributedDataParallel
+            model = wrap(model, bucket_cap_mb=float(bucket_mb))
         if step == "off":
             model.register_comm_hook([], send_later)
         loss_of = torch.nn.CrossEntropyLoss()
@@ -159,7 +164,7 @@ def run(*command: str) -> None:
 class Ranks:
     """The processes of one library."""
 
-    def __init__(self, library: str, model: str, link: str, address: str, places: list) -> None:
+    def __init__(self, library: str, what: list[str], link: str, address: str, places: list):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         self.processes = []
@@ -171,7 +176,7 @@ class Ranks:
                 **{"MINITORCH_TRANSPORT": "memory" if link == "memory" else "tcp"},
                 "GLOO_SOCKET_IFNAME": "eth0" if place else "lo",
             }
-            command = [*place, sys.executable, __file__, "--serve", library, model]
+            command = [*place, sys.executable, __file__, "--serve", library, *what]
             self.processes.append(
                 subprocess.Popen(*(command, -1), stdin=-1, stdout=-1, text=True, env=environment)
             )
@@ -203,10 +208,10 @@ class Ranks:
                 process.kill()
 
 
-def compare(model: str, link: str, ranks: int, rounds: int) -> dict[tuple[str, str], float]:
-    """Median seconds for each library and kind of step."""
+def compare(what: list[str], link: str, ranks: int, rounds: int) -> dict[tuple[str, str], float]:
+    """Median seconds for each library and kind of step. `what`: model, batch, size of buckets."""
     with network(link, ranks) as (address, places):
-        libraries = {name: Ranks(name, model, link, address, places) for name in LIBRARIES}
+        libraries = {name: Ranks(name, what, link, address, places) for name in LIBRARIES}
         try:
             for name in LIBRARIES:  # buckets are rebuilt after the first step, pages touched, ...
                 for step in STEPS:
@@ -224,10 +229,12 @@ def compare(model: str, link: str, ranks: int, rounds: int) -> dict[tuple[str, s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--links", default="memory,tcp")
     parser.add_argument("--models", default="mlp")
+    parser.add_argument("--batch", default="1")
+    parser.add_argument("--bucket-mb", default="25")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
@@ -242,7 +249,8 @@ def main() -> None:
         print("|" + "---:|" * len(columns))
     for model in options.models.split(","):
         for link in options.links.split(","):
-            seconds = compare(model, link, options.ranks, options.rounds)
+            what = [model, options.batch, options.bucket_mb]
+            seconds = compare(what, link, options.ranks, options.rounds)
             for name in LIBRARIES:
                 single, off, on = [seconds[name, step] for step in STEPS]
                 cells = [model, link, name, *[f"{1e3 * t:.1f}" for t in (single, off, on)]]
