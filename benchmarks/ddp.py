@@ -174,6 +174,7 @@ class Ranks:
                 **{"RANK": str(rank), "WORLD_SIZE": str(len(places))},
                 **{"MASTER_ADDR": address, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
                 **{"MINITORCH_TRANSPORT": "memory" if link == "memory" else "tcp"},
+                "MINITORCH_ENCRYPT": "never",  # as Gloo
                 "GLOO_SOCKET_IFNAME": "eth0" if place else "lo",
             }
             command = [*place, sys.executable, __file__, "--serve", library, *what]
