@@ -690,3 +690,17 @@ def test_the_example_shows_what_is_saved():
     losses, weights = re.search(r"of the losses (\S+), of any weight (\S+)", out).groups()
     assert float(losses) < 1e-4
     assert float(weights) < 1e-3
+
+
+def split_twice(rank, world_size):
+    import minitorch as torch
+    from minitorch.distributed.fsdp import fully_shard
+
+    layer = torch.nn.Linear(4, 4)
+    layer.weight._sharding = "by columns"
+    with pytest.raises(ValueError, match="split over ranks already"):
+        fully_shard(layer)
+
+
+def test_a_parameter_that_is_split_already_is_refused():
+    run_ranks(split_twice, 2)

@@ -97,6 +97,11 @@ class Unit(Watcher):
         root = dist.get_global_rank(group, 0) if group else 0
         for p in self.parameters:
             dist.broadcast(p.detach(), src=root, group=group)
+            if getattr(p, "_sharding", None) is not None:
+                raise ValueError(
+                    "fully_shard: a parameter is split over ranks already (parallelize_module?); "
+                    "splitting it once more is not supported"
+                )
             p._sharding = Sharding(group or dist.group.WORLD, p.array.shape)
             p.array = p._sharding.part(p.array).copy()
 
