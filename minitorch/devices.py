@@ -136,12 +136,6 @@ def on_its_device(function):
     return call
 
 
-def among(tensors):
-    """The array of the first of `tensors` that is on a GPU, else of the first."""
-    arrays = [tensor.array for tensor in tensors]
-    return next((a for a in arrays if type(a) is not np.ndarray), arrays[0])
-
-
 def moved(array, where: device):
     """The array on the device `where`: itself if it is there, otherwise a copy."""
     if type(array) is np.ndarray and where.type == "cpu":

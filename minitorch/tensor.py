@@ -510,8 +510,8 @@ new_storage: Any = Storage  # replaced while a thread is in inference mode (auto
 
 def wrap(array, cls: type = Tensor) -> Any:
     """A Tensor around an array, sharing its memory; a leaf that requires no gradient."""
-    if type(array) is not ndarray and isinstance(array, (np.generic, int, float)):
-        array = np.asarray(array)  # a NumPy scalar is what ufuncs make of 0-d arrays
+    if type(array) is not ndarray and isinstance(array, (ndarray, np.generic, int, float)):
+        array = np.asarray(array)  # a memmap; or a NumPy scalar, which ufuncs make of 0-d arrays
     tensor: Any = _new(cls)
     tensor.array = array
     tensor._requires_grad = False

@@ -216,3 +216,13 @@ def test_conversions_by_position(T):
     assert x.to(T.float32, copy=True) is not x
     assert x.to("cpu", T.float32, False, True) is not x
     assert x.type_as(T.zeros(1, dtype=T.int8)).dtype is T.int8
+
+
+@pytest.mark.parametrize("make", ["from_numpy", "as_tensor", "asarray", "tensor"])
+def test_arrays_that_are_mapped_from_a_file(make, tmp_path):
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "w+", shape=(4,))
+    mapped[:] = 3
+    ours, theirs = (getattr(library, make)(mapped) for library in (minitorch, torch))
+    assert ours.device == minitorch.device("cpu") and (ours + 1).tolist() == (theirs + 1).tolist()
+    mapped[0] = 5
+    assert ours.tolist() == theirs.tolist()  # all but tensor() share the memory

@@ -104,7 +104,7 @@ def as_tensor(data, dtype=None, device=None):
         return data.to(device, dtype) if device or dtype else data
     if isinstance(data, np.ndarray):
         dtypes.of(data)
-        return finish(data, dtype, device)
+        return finish(np.asarray(data), dtype, device)  # a memmap is an array like others
     return tensor(data, dtype=dtype, device=device)
 
 

@@ -246,7 +246,7 @@ class Op:
             elif not found or type(found[0].array) is np.ndarray:
                 output = self.forward(*arrays, **options)
             else:
-                with devices.guard(devices.among(found)):
+                with devices.guard(found[0].array):
                     output = self.forward(*arrays, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise errors.translate(error, self, found) from error

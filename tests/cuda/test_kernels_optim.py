@@ -1,7 +1,5 @@
 """Steps of optimizers on the emulated GPU: optim.cu against NumPy's kernels."""
 
-import itertools
-
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from minitorch.kernels.cuda import adam_steps, optim, sgd_steps
 from minitorch.kernels.cuda.launch import launch
 from minitorch.kernels.cuda.optim import CHUNK
 
+from ..kernels.test_optim import sgd_cases
 from .twins import close, to_device
 
 SHAPES = [(3, 7), (1,), (), (0,), (CHUNK + 5,), (2, CHUNK)]
@@ -23,9 +22,10 @@ def draw(shape, dtype, seed):
 
 def walk(one, all_at_once, states, dtype, steps=3):
     """`steps` steps of all parameters on both devices; asserts equal parameters and states."""
-    rows = [[draw(s, dtype, i)] + [np.zeros(s, dtype)] * 0 for i, s in enumerate(SHAPES)]
-    for row in rows:
-        row += [np.zeros(row[0].shape, dtype) for _ in range(states)]
+    rows = [
+        [draw(s, dtype, i), *[np.zeros(s, dtype) for _ in range(states)]]
+        for i, s in enumerate(SHAPES)
+    ]
     on_device = [list(map(to_device, row)) for row in rows]
     for step in range(1, steps + 1):
         grads = [draw(row[0].shape, dtype, 10 * step + i) for i, row in enumerate(rows)]
@@ -41,14 +41,7 @@ def walk(one, all_at_once, states, dtype, steps=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("momentum", "dampening", "weight_decay", "nesterov", "maximize"),
-    [
-        case
-        for case in itertools.product([0, 0.9], [0, 0.3], [0, 0.1], [False, True], [False, True])
-        if not case[3] or (case[0] and not case[1])
-    ],
-)
+@sgd_cases
 def test_sgd(momentum, dampening, weight_decay, nesterov, maximize, dtype):
     options = {
         "lr": 0.1,

@@ -31,8 +31,7 @@ def equal_to_the_last_bits(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=8 * np.finfo(ours.dtype).eps * scale)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
+sgd_cases = pytest.mark.parametrize(
     ("momentum", "dampening", "weight_decay", "nesterov", "maximize"),
     [
         case
@@ -40,6 +39,10 @@ def equal_to_the_last_bits(ours, theirs):
         if not case[3] or (case[0] and not case[1])
     ],
 )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@sgd_cases
 def test_sgd(momentum, dampening, weight_decay, nesterov, maximize, dtype):
     options = {
         "lr": 0.1,
