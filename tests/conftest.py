@@ -9,6 +9,10 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 
+# What several processes print into one pipe arrives in whole lines only where each line is one
+# write, as it is by default; this variable makes it two, and other ranks' words come between.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 _common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 # The ordinary run tries the same examples every time; HYPOTHESIS_PROFILE=thorough looks for more.
 settings.register_profile("ordinary", max_examples=40, derandomize=True, database=None, **_common)
