@@ -24,9 +24,10 @@ from minitorch.distributed.algorithms import star, table, tree
 from minitorch.distributed.algorithms.costs import CLUSTER, Costs, Wire
 from minitorch.distributed.algorithms.pieces import TOKEN
 from minitorch.distributed.link import Link, Steps
-from minitorch.distributed.message import Fingerprint
+from minitorch.distributed.message import Fingerprint, checksum
 from minitorch.distributed.operation import Operation
 from minitorch.distributed.progress import Progress
+from minitorch.distributed.store import PrefixStore, Store
 
 TYPICAL = CLUSTER
 SMALL_EXCHANGES = 10
@@ -35,18 +36,20 @@ LARGE_BYTES = 1 << 20
 PAGE_BYTES = 4096  # for what rank 0 tells
 
 
-def calibrate(progress: Progress, timeout: float) -> None:
+def calibrate(progress: Progress, store: Store, timeout: float) -> None:
     """Measure the prices of messages together with all other ranks; from then on links have them.
 
-    Also lets rank 0's MINITORCH_ALGORITHM hold for all.
+    Prices that the store has from an earlier attempt of the same job still hold. Also lets rank 0's
+    MINITORCH_ALGORITHM hold for all.
     """
     transport = progress.transport
+    store = store_of_the_job(store)
     names = table.names_in(os.environ.get(table.VARIABLE, ""))
 
     def steps(link: Link) -> Steps:
         measured = yield from measure(link)
         measured[-1] = transport.segment_bytes
-        transport.costs = yield from agree(link, measured, names)
+        transport.costs = yield from agree(link, measured, names, store)
 
     operation = Operation(
         Fingerprint("calibration"),  # number 0, before all that the program calls
@@ -83,15 +86,21 @@ def measure(link: Link) -> Generator[int, np.ndarray, np.ndarray]:
 
 
 def agree(
-    link: Link, measured: np.ndarray, names: dict[str, str]
+    link: Link, measured: np.ndarray, names: dict[str, str], store: Store | None = None
 ) -> Generator[int, np.ndarray, Costs]:
-    """Rank 0's conclusion from what all have measured; its `names` of algorithms hold for all."""
+    """Rank 0's conclusion from what all have measured; its `names` of algorithms hold for all.
+
+    With a `store` what it concluded there before counts.
+    """
     all_measured = np.empty((link.size, len(measured)))
     blocks = list(all_measured.view(np.uint8)) if link.rank == 0 else None
     yield from star.gather(link, blocks, measured.view(np.uint8), 0)
     page = np.full(PAGE_BYTES, ord(" "), np.uint8)
     if link.rank == 0:
-        text = json.dumps([conclusion(all_measured), names]).encode()
+        costs = conclusion(all_measured)
+        if store is not None:
+            costs = kept(costs, link.hosts, store)
+        text = json.dumps([costs, names]).encode()
         page[: len(text)] = np.frombuffer(text, np.uint8)
     yield from tree.binomial_broadcast(link, page, 0)
     (within, between, reduce, segment), names = json.loads(page.tobytes())
@@ -108,6 +117,25 @@ def conclusion(measured: np.ndarray) -> Costs:
         prices.append(rounded(float(np.median(known)), price) if len(known) else price)
     segment = int(measured[:, -1].min())
     return Costs(Wire(*prices[:2]), Wire(*prices[2:4]), prices[4], segment)
+
+
+def kept(costs: Costs, hosts: tuple[int, ...], store: Store) -> Costs:
+    """The prices of the first attempt of a job on as many ranks and hosts: these, if this is it.
+
+    A launcher's store outlives the attempts, and so a job that is started again after a failure
+    adds in the same order as before.
+    """
+    prices = json.dumps(costs[:-1])
+    first = store.compare_set(f"prices {checksum(hosts)}", "", prices)
+    within, between, reduce = json.loads(first)
+    return Costs(Wire(*within), Wire(*between), reduce, costs.segment)
+
+
+def store_of_the_job(store: Store) -> Store:
+    """The store itself, without the prefix that keeps meetings and attempts apart."""
+    while isinstance(store, PrefixStore):
+        store = store.underlying_store
+    return store
 
 
 def rounded(measured: float, typical: float) -> float:

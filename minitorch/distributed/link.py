@@ -40,11 +40,15 @@ class Link(Protocol):
     `rank` and `size` count within the group. `source` is the rank that the last message came from.
     `hosts` has a number for each rank of the group, the same for those that share a host. `costs`
     are the prices of messages, the same on every rank: what the choice of an algorithm rests on.
+
+    `into`, if an algorithm sets it before it yields, is the array that the next message will be
+    copied to. A link that can put the message there itself sets it to None (see `fetch`).
     """
 
     rank: int
     size: int
     source: int
+    into: np.ndarray | None
 
     @property
     def hosts(self) -> tuple[int, ...]: ...

@@ -2,7 +2,7 @@
 
 A collective works only if all ranks call the same one, in the same order, with the same sizes.
 When they do not, a library that trusts them hangs or adds floats to integers. So every message
-opens with 32 bytes that say which call it belongs to, and a receiver compares them with its own:
+opens with 36 bytes that say which call it belongs to, and a receiver compares them with its own:
 one comparison of bytes where they agree, and where they differ, both calls can be named.
 
 Invariant: two calls have equal headers exactly if they may be paired.
@@ -39,7 +39,7 @@ DTYPES: list[str] = [
 
 _OP_CODES = {op: code for code, op in enumerate(OPS)}
 _DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
-_LAYOUT = struct.Struct("<BBBBIqqiI")
+_LAYOUT = struct.Struct("<BBBBIqqiII")
 HEADER_BYTES = _LAYOUT.size
 _NONE = 255
 
@@ -51,6 +51,7 @@ class Fingerprint(NamedTuple):
     with the group it says which call a message belongs to, and the rest must then agree. Where
     blocks have different sizes, `elements` counts all of them and `splits` is a checksum of their
     sizes. In an all_to_all only pairs of ranks must agree: `elements` is what one sends the other.
+    `named` is a checksum of the algorithms that the program has named (table.py), if any.
     """
 
     op: str
@@ -61,6 +62,7 @@ class Fingerprint(NamedTuple):
     reduce_op: ReduceOp | None = None
     root: int | None = None
     splits: int = 0
+    named: int = 0
 
     def pack(self, kind: Kind = Kind.DATA) -> bytes:
         """The header's bytes."""
@@ -74,6 +76,7 @@ class Fingerprint(NamedTuple):
             self.elements,
             -1 if self.root is None else self.root,
             self.splits,
+            self.named,
         )
 
     def __str__(self) -> str:
@@ -97,7 +100,9 @@ class Fingerprint(NamedTuple):
 def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
     """The reverse of `pack`. Raises ValueError if the bytes are no header of ours."""
     try:
-        kind, op, reduce_op, dtype, group, number, elements, root, splits = _LAYOUT.unpack(header)
+        kind, op, reduce_op, dtype, group, number, elements, root, splits, named = _LAYOUT.unpack(
+            header
+        )
         return Kind(kind), Fingerprint(
             OPS[op],
             group,
@@ -107,13 +112,14 @@ def unpack(header: bytes | memoryview) -> tuple[Kind, Fingerprint]:
             None if reduce_op == _NONE else ReduceOp(reduce_op),
             None if root < 0 else root,
             splits,
+            named,
         )
     except (struct.error, IndexError, ValueError) as error:
         raise ValueError(f"not a minitorch message: {bytes(header)[:HEADER_BYTES]!r}") from error
 
 
-def checksum(numbers: Iterable[int]) -> int:
-    """What stands for a list of sizes or ranks in a header; never 0, which means no list."""
+def checksum(numbers: Iterable) -> int:
+    """What stands for a list of sizes, names or ranks in a header; never 0, which means none."""
     return zlib.crc32(repr(list(numbers)).encode()) or 1
 
 

@@ -45,6 +45,7 @@ class Operation:
         self.rank = rank
         self.size = len(members)
         self.source = ANY
+        self.into: np.ndarray | None = None
         self.detail = ""  # what else the label should say
         self.stage: Stage | None = None  # if there are arrays of a GPU
         self.header = call.pack()

@@ -18,6 +18,7 @@ import numpy as np
 
 from minitorch import tracing
 from minitorch.distributed import algorithms
+from minitorch.distributed.algorithms.table import fingerprint
 from minitorch.distributed.backend import ProcessGroup, Work
 from minitorch.distributed.calibration import calibrate
 from minitorch.distributed.chunks import watched
@@ -81,7 +82,7 @@ class ZmqProcessGroup(ProcessGroup):
     def connect(cls, store: Any, rank: int, size: int, timeout: float) -> "ZmqProcessGroup":
         progress = Progress(Transport(rank, size, store, timeout))
         try:
-            calibrate(progress, timeout)
+            calibrate(progress, store, timeout)
         except BaseException:
             progress.close()  # so that the others hear why
             raise
@@ -273,7 +274,10 @@ class ZmqProcessGroup(ProcessGroup):
         else:
             stage = None
         number = next(self._calls) if tag is None else -1 - tag
-        call = Fingerprint(op, self._number, number, dtype, elements, reduce_op, root, splits)
+        named = fingerprint() if tag is None else 0  # a message has but one way to go
+        call = Fingerprint(
+            op, self._number, number, dtype, elements, reduce_op, root, splits, named
+        )
         operation = Operation(
             call,
             array.dtype,

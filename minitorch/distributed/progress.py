@@ -232,7 +232,7 @@ class Progress:
 
         Returns False if there is none.
         """
-        message = self.transport.receive(peer)
+        message = self.transport.receive(peer, lambda header, size: self._place(peer, header, size))
         if message is None:
             return False
         header, payload = message
@@ -253,6 +253,20 @@ class Progress:
         self._arrived.setdefault((peer, lane), deque()).append(message)
         return True
 
+    def _place(self, peer: int, header: bytes, size: int) -> memoryview | None:
+        """Where the operation that waits for a message wants its payload, if it has said so.
+
+        While the payload comes no other operation can get before it, except that all are ended.
+        """
+        queue = self._waiting.get((peer, lane_of(header)))
+        if not queue or header != queue[0].expected(peer):
+            return None
+        into = queue[0].into
+        if into is None or into.nbytes != size:
+            return None
+        queue[0].into = None
+        return into.view(np.uint8).data
+
     def _open(self, operation: Operation, peer: int, header, payload) -> np.ndarray | None:
         """A message's array, once its header shows that both ranks mean the same call."""
         if header != operation.expected(peer):
@@ -268,6 +282,7 @@ class Progress:
         """Once the process group is over, end every operation."""
         if self._watch.failure is not None and self._active:
             self._recorder.dump(self._watch.failure[1])
+            self.transport.let_go()  # their arrays belong to the caller again
             for operation in self._active:
                 operation.finish(self._watch.error_for(operation))
             self._active.clear()

@@ -159,4 +159,4 @@ def _for_cpu(backend: str) -> str:
     if ":" not in backend:
         return backend.lower()
     parts = dict(part.lower().split(":", 1) for part in backend.split(","))
-    return parts.get("cpu", "")
+    return parts.get("cpu") or parts.get("cuda", "")

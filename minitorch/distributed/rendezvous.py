@@ -11,6 +11,7 @@ with a sentence that says so, instead of a hang.
 PyTorch: torch/distributed/rendezvous.py
 """
 
+import contextlib
 import itertools
 import os
 import socket
@@ -21,7 +22,7 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from minitorch.distributed import schedulers
-from minitorch.distributed.errors import DistNetworkError, DistStoreError
+from minitorch.distributed.errors import DistError, DistNetworkError, DistStoreError
 from minitorch.distributed.store import FileStore, PrefixStore, Store, TCPStore
 from minitorch.distributed.store.base import DEFAULT_TIMEOUT
 from minitorch.distributed.store.patience import wait_until
@@ -108,6 +109,8 @@ def meet(host: str, port: int, rank: int, world_size: int, timeout: timedelta) -
         store = TCPStore(host, port, is_master=hosts, timeout=timeout, multi_tenant=True)
     except DistNetworkError as error:
         hint = " Is another process started as rank 0, or another job at this port?"
+        if hosts:
+            _tell_the_other_job(host, port)
         raise DistNetworkError(f"rank {rank}: {error}{hint if hosts else ''}") from error
     left = timeout - timedelta(seconds=time.monotonic() - start)
     return _meet_in(store, f"{host}:{port}", rank, world_size, left, hosts)
@@ -116,9 +119,7 @@ def meet(host: str, port: int, rank: int, world_size: int, timeout: timedelta) -
 def _meet_in(
     store: Store, place: str, rank: int, world_size: int, timeout: timedelta, hosts: bool = False
 ) -> Store:
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    meeting = next(_meetings[place, rank])
-    namespace = PrefixStore(f"rendezvous {restarts}.{meeting}", store)
+    namespace = _namespace(store, next(_meetings[place, rank]))
     try:
         sign_in(namespace, place, rank, world_size, timeout)
     except DistStoreError:
@@ -144,7 +145,7 @@ def sign_in(
         return DistStoreError(problem if news == "ok" else news)
 
     store.add("came", 1)
-    me = f"process {os.getpid()} on {socket.gethostname()}"
+    me = _this_process()
     if store.add(f"{noun} {rank} claims", 1) > 1:
         first = store.get(f"{noun} {rank}").decode()
         raise refuse(
@@ -179,6 +180,29 @@ def sign_in(
     news = store.get("go").decode()
     if news != "ok":
         raise refuse(news)
+
+
+def _namespace(store: Store, meeting: int) -> Store:
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"rendezvous {restarts}.{meeting}", store)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _tell_the_other_job(host: str, port: int) -> None:
+    """Two jobs at one port: if the other one is still meeting, ranks of ours may be among its own,
+    so it must not go on. One that is complete has what it needs, and is left in peace."""
+    with contextlib.suppress(DistError):
+        store = TCPStore(host, port, timeout=timedelta(seconds=2), wait_for_workers=False)
+        _namespace(store, 0).compare_set(
+            "go",
+            "",
+            f"{_this_process()} was started as rank 0 at {host}:{port} as well: are two jobs "
+            "started at one port? Give each its own.",
+        )
+        store.close()
 
 
 def let_others_hear(store: Store) -> None:

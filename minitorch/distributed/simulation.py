@@ -156,6 +156,7 @@ class SimulatedLink:
         self.hosts = network.hosts
         self.costs = network.costs
         self.source = ANY
+        self.into: np.ndarray | None = None
         self.clock = 0.0
         self.awaits: int | None = None
         self.boxes: dict[int, deque[np.ndarray]] = {}  # what has arrived, by source

@@ -49,11 +49,17 @@ class Copier:
             whole.get(stream=self._stream, out=host, blocking=False)
             return host, self._stream.record(), whole
 
-    def bring_back(self, host: np.ndarray, array: Any) -> Any:
-        """Start to copy the host's values to an array; the event of the end."""
+    def free(self) -> Any:
+        """The event of all that the GPU has been asked for: till then an array may be in use."""
+        with self._device:
+            return self._cuda.get_current_stream().record()
+
+    def bring_back(self, host: np.ndarray, array: Any, free: Any) -> Any:
+        """Start to copy the host's values to an array, once it is free; the event of the end."""
         while self._returning and self._returning[0][0].done:
             self._returning.popleft()
         with self._device, self._stream:
+            self._stream.wait_event(free)
             if array.flags.c_contiguous:
                 array.set(host)
             else:
@@ -76,7 +82,8 @@ class Stage:
     def __init__(self) -> None:
         self._arrivals: list = []  # events of copies to the host
         self._kept: list = []  # what they read
-        self._results: list[tuple[np.ndarray, Any]] = []  # host's copies, and where they belong
+        # The host's copies, the arrays where they belong, and the events from which these are free.
+        self._results: list[tuple[np.ndarray, Any, Any]] = []
         self._returns: list = []  # arrays of a GPU, and events of copies to them
 
     def read(self, array: Any) -> np.ndarray:
@@ -93,14 +100,14 @@ class Stage:
         if type(array) is np.ndarray:
             return array
         host = devices.empty_pinned(array.shape, array.dtype)
-        self._results.append((host, array))
+        self._results.append((host, array, _copier(array.device.id).free()))
         return host
 
     def change(self, array: Any) -> np.ndarray:
         """An array that the call sends, and overwrites."""
         host = self.read(array)
         if host is not array:
-            self._results.append((host, array))
+            self._results.append((host, array, self._arrivals[-1]))
         return host
 
     def read_all(self, arrays: Sequence) -> list[np.ndarray]:
@@ -127,8 +134,8 @@ class Stage:
 
         def whole(link: Link) -> Steps:
             yield from steps(link)
-            for host, array in self._results:
-                event = _copier(array.device.id).bring_back(host, array)
+            for host, array, free in self._results:
+                event = _copier(array.device.id).bring_back(host, array, free)
                 self._returns.append((array, event))
             self._kept, self._results = [], []
 

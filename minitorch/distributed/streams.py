@@ -23,7 +23,7 @@ PyTorch: gloo/transport/tcp/pair.cc.
 import os
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,11 @@ import numpy as np
 from minitorch.distributed.message import HEADER_BYTES
 
 _PREFIX = struct.Struct("<iq")
+# (header, size of the payload) -> where to put the payload; None: into memory of its own.
+Place = Callable[[bytes, int], memoryview | None]
 NO_SLOT = -1
+# Below this, a copy takes less time than to ask where to put a payload.
+IN_PLACE_BYTES = 1 << 14
 
 
 class Writer:
@@ -84,17 +88,27 @@ class Reader:
         self._payload: memoryview | None = None  # of the message whose prefix we have
         self._filled = 0
 
-    def receive(self) -> tuple[bytes, memoryview, int, int] | None:
+    def receive(self, place: Place | None = None) -> tuple[bytes, memoryview, int, int] | None:
         """The next message: header, payload, slot and size; None while it is not all there."""
         if self._payload is None:
             if not self._fill(self._prefix):
                 return None
             slot, size = _PREFIX.unpack_from(self._prefix)
-            self._payload = np.empty(size if slot == NO_SLOT else 0, np.uint8).data
+            if slot != NO_SLOT:
+                size = 0
+            if place is not None and size >= IN_PLACE_BYTES:
+                self._payload = place(bytes(self._prefix[_PREFIX.size :]), size)
+            if self._payload is None:
+                self._payload = np.empty(size, np.uint8).data
         if not self._fill(self._payload):
             return None
         payload, self._payload = self._payload, None
         return bytes(self._prefix[_PREFIX.size :]), payload, *_PREFIX.unpack_from(self._prefix)
+
+    def let_go(self) -> None:
+        """What is left of a payload goes into memory of its own from here on."""
+        if self._payload is not None:
+            self._payload = np.empty(len(self._payload), np.uint8).data
 
     def close(self) -> None:
         os.close(self.file)

@@ -42,7 +42,7 @@ from minitorch.distributed.algorithms.costs import LAPTOP
 from minitorch.distributed.handshake import Handshake
 from minitorch.distributed.message import HEADER_BYTES
 from minitorch.distributed.shared_memory import SLOT_BYTES
-from minitorch.distributed.streams import NO_SLOT, Reader, Writer
+from minitorch.distributed.streams import NO_SLOT, Place, Reader, Writer
 
 # How long closing waits for a peer to take the last messages.
 LINGER_MS = 2000
@@ -132,11 +132,11 @@ class Transport:
             slot = self._outbox.put(content)
         writer.send(header, content, NO_SLOT if slot is None else slot)
 
-    def receive(self, peer: int) -> Received | None:
-        """The next message from a peer, or None if none is there."""
+    def receive(self, peer: int, place: Place | None = None) -> Received | None:
+        """The next message from a peer, put where `place` says; None if none is there."""
         reader = self._readers.get(peer)
         if reader is not None:
-            return self._read(reader, peer)
+            return self._read(reader, peer, place)
         connection = self._inbound[peer]
         try:
             frame = connection.recv(zmq.NOBLOCK, copy=False)
@@ -147,8 +147,8 @@ class Transport:
             return data, connection.recv(copy=False).buffer
         return data[:HEADER_BYTES], data[HEADER_BYTES:]
 
-    def _read(self, reader: Reader, peer: int) -> Received | None:
-        message = reader.receive()
+    def _read(self, reader: Reader, peer: int, place: Place | None) -> Received | None:
+        message = reader.receive(place)
         if message is None:
             if reader.ended:  # and would be ready for ever
                 self._sources[peer] = self._inbound[peer]
@@ -180,6 +180,11 @@ class Transport:
     def unsent(self) -> bool:
         """Whether something is left for `wait` to send."""
         return any([writer.unsent for writer in self._writers.values()])
+
+    def let_go(self) -> None:
+        """No longer put what arrives where a `place` has said."""
+        for reader in self._readers.values():
+            reader.let_go()
 
     def wake(self) -> None:
         """Let the thread that is in `wait` return."""

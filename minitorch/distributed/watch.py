@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minitorch.distributed.algorithms import table
 from minitorch.distributed.errors import DistBackendError, DistError, DistNetworkError, name_ranks
 from minitorch.distributed.link import ANY
 from minitorch.distributed.message import Fingerprint, Kind, unpack
@@ -104,17 +105,26 @@ class Watch:
 
     def mismatch(self, operation: Operation, peer: int, header) -> None:
         """A message shows that a peer is in another call than `operation`."""
-        theirs, mine = unpack(header)[1], str(unpack(operation.expected(peer))[1])
+        theirs, mine = unpack(header)[1], unpack(operation.expected(peer))[1]
+        if theirs.named != mine.named and theirs._replace(named=mine.named) == mine:
+            self.fail(
+                DistBackendError,
+                f"the ranks disagree about the algorithms: rank {self.rank} has named "
+                f"{table.named()}, rank {peer} others. Call algorithms.use() on every rank, with "
+                "the same names, at the same place in the program.",
+            )
+            return
+        ours = str(mine)
         if operation.is_collective:
             group = f" of group {operation.call.group}" if operation.call.group else ""
             what = f"collective #{operation.call.number}{group}"
             advice = "All ranks must call the same, in the same order, on equal sizes and types."
         else:
-            what, mine = "a message", mine.replace("send", "recv")
+            what, ours = "a message", ours.replace("send", "recv")
             advice = "Both sides must agree on its size and type."
         self.fail(
             DistBackendError,
-            f"the ranks disagree about {what}: rank {self.rank} called {mine}, "
+            f"the ranks disagree about {what}: rank {self.rank} called {ours}, "
             f"rank {peer} called {theirs}. {advice}",
         )
 

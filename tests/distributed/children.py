@@ -33,15 +33,17 @@ def end(index, how, folder):
 
 def fail_together(index, folder):
     """Number 2 fails first, but takes longer to end than those who fail because of it."""
+
+    def linger():
+        threading.main_thread().join()  # it has said how it failed
+        open(f"{folder}/failed", "w").close()
+        time.sleep(3)
+
     if index == 2:
-        try:
-            raise ZeroDivisionError("first")
-        finally:
-            threading.Thread(target=time.sleep, args=(3,)).start()  # awaited when it ends
-            open(f"{folder}/failed", "w").close()
+        threading.Thread(target=linger).start()  # for which the process waits when it ends
+        raise ZeroDivisionError("first")
     while not os.path.exists(f"{folder}/failed"):
         time.sleep(0.01)
-    time.sleep(0.3)
     raise RuntimeError("number 2 has failed")
 
 

@@ -23,7 +23,7 @@ class Case:
 
     build: Callable
     loss: Callable
-    options: dict = dataclasses.field(default_factory=dict)
+    options: Any = dataclasses.field(default_factory=dict)  # or a function of the model
     micro_batches: int = 1  # all but the last under no_sync
     clip: float | None = None
     set_to_none: bool = True
@@ -244,6 +244,15 @@ def local_hook(torch, ddp):
     ddp.register_comm_hook(None, hook)
 
 
+def last_layer_last(model):
+    """The last layer's gradients, ready first, wait for the first layer's."""
+    delayed = [(name, p) for name, p in model.named_parameters() if name.startswith("4.")]
+    return SMALL | {
+        "delay_all_reduce_named_params": delayed,
+        "param_to_hook_all_reduce": model[0].weight,
+    }
+
+
 SMALL = {"bucket_cap_mb": 0.0002}  # about one layer to a bucket
 VIEWS = {"gradient_as_bucket_view": True}
 UNUSED = {"find_unused_parameters": True}
@@ -269,6 +278,8 @@ CASES = {
     ),
     "uneven batches": Case(mlp, uneven),
     "clipping": Case(mlp, squares, clip=0.05),
+    # In PyTorch, on a CPU, nobody waits for these.
+    "delayed": Case(mlp, squares, last_layer_last, micro_batches=2, pytorch=False),
     "gradient penalty": Case(mlp, penalty, SMALL, tolerance=1e-3),
     "two forwards": Case(lambda torch: torch.nn.Linear(8, 4), twice),
     "reentrant checkpoints": Case(checkpointed, squares, SMALL),
@@ -296,7 +307,8 @@ def train(torch, case: Case, ranks: list[int], world_size: int, ddp: bool) -> li
     torch.manual_seed(3)  # the same on all ranks, as a hook of one's own may leave them different
     model = case.build(torch)
     if ddp:
-        model = torch.nn.parallel.DistributedDataParallel(model, **case.options)
+        options = case.options(model) if callable(case.options) else case.options
+        model = torch.nn.parallel.DistributedDataParallel(model, **options)
         case.prepare(torch, model)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trainable, lr=0.1, momentum=0.9)

@@ -40,6 +40,7 @@ class ndarray:
             host.shape, host.dtype, host.size, host.nbytes,
         )  # fmt: skip
         self.flags = host.flags
+        self.device = SimpleNamespace(id=_device.current)
         self.data = SimpleNamespace(ptr=host.__array_interface__["data"][0])
 
     def reshape(self, *shape):
@@ -126,10 +127,10 @@ class Stream:
 
 class Device:
     def __init__(self, number):
-        self.number = number
+        self.id = number
 
     def use(self):
-        _device.current = self.number
+        _device.current = self.id
 
 
 def view(pointer, count, type_code):

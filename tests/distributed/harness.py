@@ -57,7 +57,7 @@ def try_ranks(
     fn: Callable,
     world_size: int,
     *args: Any,
-    timeout: float = 60.0,
+    timeout: float = 120.0,
     process_group: bool = True,
     group_timeout: float = 30.0,
     destroy: bool = True,
@@ -135,7 +135,9 @@ def play_cases(rank: int, world_size: int, cases: dict[str, tuple], folder: str)
     import minitorch.distributed as dist
 
     outcomes: dict[str, tuple[str, float]] = {}
+    meeting = dist.FileStore(f"{folder}/meeting")
     for i, (name, (call, _, *timeout)) in enumerate(cases.items()):
+        meeting.barrier(name, world_size)  # some may have been late in the case before
         dist.init_process_group(
             init_method=f"file://{folder}/{i}",
             rank=rank,
@@ -161,8 +163,10 @@ def _main(fn, rank, world_size, args, pipe, port, group_timeout, destroy) -> Non
         if port:
             import minitorch.distributed as dist
 
+            store = dist.TCPStore("127.0.0.1", port, wait_for_workers=False)
+            store.barrier("all have started", world_size)  # however long that takes
             dist.init_process_group(
-                store=dist.TCPStore("127.0.0.1", port, wait_for_workers=False),
+                store=store,
                 rank=rank,
                 world_size=world_size,
                 timeout=timedelta(seconds=group_timeout),

@@ -1,9 +1,12 @@
 """Starting launchers in tests, and looking at what they leave behind."""
 
 import contextlib
+import gc
 import glob
+import itertools
 import multiprocessing
 import os
+import random
 import re
 import signal
 import socket
@@ -20,7 +23,13 @@ OURS = re.compile(
     r"^(RANK|WORLD_SIZE|(LOCAL|GROUP|ROLE|MASTER|TORCHELASTIC|OMP|PET|TORCH_NCCL)_.*)$"
 )
 
-SOON = 15.0  # seconds; what should take less than one, on a machine that has other things to do
+# Seconds: what should take less than one, on a machine that has other things to do; and less than
+# the half minute, or more, for which anything waits that was not told that all is over.
+SOON = 25.0
+
+# Below those that the kernel gives to whoever asks for any: there a port that was found free may be
+# another's a moment later, as that of a connection that somebody has just opened.
+PORTS = itertools.count(random.SystemRandom().randrange(10_000, 30_000))
 
 
 def environment(**more):
@@ -125,7 +134,7 @@ def started(*arguments, launcher=None, env=None, cwd=None):
         process.stderr.close()
 
 
-def launch(*arguments, timeout=60, **settings):
+def launch(*arguments, timeout=120, **settings):
     """Run a launcher to its end."""
     with started(*arguments, **settings) as process:
         stdout, stderr = process.communicate(timeout)
@@ -149,15 +158,26 @@ def static(count, *more):
     return [[*common, f"--node_rank={rank}"] for rank in range(count)]
 
 
-def finish(launchers, timeout=60):
+def finish(launchers, timeout=120):
     """Exit code, stdout and stderr of each."""
     results = [process.communicate(timeout=timeout) for process in launchers]
     return [(p.returncode, *result) for p, result in zip(launchers, results, strict=True)]
 
 
+@contextlib.contextmanager
+def place_for_mpi():
+    """The variables that give one mpirun a folder of its own, with a short name, which it may leave
+    as it is. By default all of a user share one, and each tidies up there when it ends."""
+    where = {"prefix": "mpi", "dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None}
+    with tempfile.TemporaryDirectory(**where, ignore_cleanup_errors=True) as folder:
+        yield {"TMPDIR": folder, "OMPI_MCA_btl_vader_backing_directory": folder}
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """A port at which nobody listens, another one each time."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(condition, seconds=SOON):
@@ -184,6 +204,17 @@ def with_variable(entry):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if entry.encode() in file.read().split(b"\0"):
                 found.append(int(path.split("/")[2]))
+    return found
+
+
+def memory_files():
+    """The files without a name, for shared memory, that this process has open: {number: which}."""
+    gc.collect()  # what earlier tests have left may have some
+    found = {}
+    for entry in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one through which we look, closed since
+            if os.readlink(entry).startswith("/memfd:"):
+                found[entry.name] = os.stat(entry).st_ino
     return found
 
 

@@ -7,7 +7,6 @@ of them can say what must come out. `run_programs` is the part of one rank.
 
 import argparse
 import random
-import socket
 import zlib
 from functools import reduce as fold
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .harness import run_ranks
+from .launching import free_port
 
 GLOO_DTYPES = ("float32", "float64", "float16", "int8", "uint8", "int32", "int64")
 OWN_DTYPES = ("bool", "int16", "uint16", "uint32", "uint64", "complex64", "complex128")
@@ -278,8 +278,7 @@ def check_programs(world_size: int, seed: int, count: int, timeout: float = 600.
 
     Raises AssertionError if anything differs.
     """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     results = run_ranks(run_programs, world_size, seed, count, port, timeout=timeout)
     for which, checksum in results[0]["checksums"].items():
         for result in results[1:]:

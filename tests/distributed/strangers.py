@@ -17,11 +17,11 @@ def dial(endpoint: str) -> socket.socket:
     scheme, _, place = endpoint.partition("://")
     if scheme == "ipc":
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.connect("\0" + place[1:])
         return connection
     host, _, port = place.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout=5)
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=60)
 
 
 def greeting(mechanism: bytes, version: int = 3, as_server: int = 0) -> bytes:

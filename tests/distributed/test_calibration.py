@@ -1,6 +1,7 @@
 """The prices and the choice of algorithms on real processes."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from minitorch.distributed import calibration
 from minitorch.distributed.algorithms import ALGORITHMS, choice, use
 from minitorch.distributed.algorithms.table import VARIABLE
 from tests.distributed.harness import run_ranks
+from tests.distributed.launching import free_port, launch
 from tests.distributed.simulated import shares
 
 
@@ -63,11 +65,8 @@ def rank_0_names_the_ring(rank, size, port):
 
 
 def test_what_rank_0s_environment_names_holds_for_all():
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert run_ranks(rank_0_names_the_ring, 3, port, process_group=False) == ["ring"] * 3
+    names = run_ranks(rank_0_names_the_ring, 3, free_port(), process_group=False)
+    assert names == ["ring"] * 3
 
 
 def name_nonsense(rank, size):
@@ -78,3 +77,30 @@ def name_nonsense(rank, size):
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
     with pytest.raises(AssertionError, match="all_reduce has no algorithm 'rnig'.*ring"):
         run_ranks(name_nonsense, 1, process_group=False)
+
+
+ATTEMPTS = """
+import os
+import re
+import minitorch.distributed as dist
+from minitorch.distributed import calibration
+
+first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+rounded = calibration.rounded
+calibration.rounded = lambda measured, typical: typical * (1e3 if first else 1.0)
+dist.init_process_group()
+print("costs", dist.group.WORLD._progress.transport.costs[:3], flush=True)
+dist.barrier()
+if first and dist.get_rank() == 1:
+    os._exit(1)
+dist.destroy_process_group()
+"""
+
+
+def test_a_job_that_is_started_again_keeps_its_prices(script):
+    """Or another algorithm might add in another order than before the failure."""
+    result = launch("--nproc_per_node=3", "--max-restarts=1", script(ATTEMPTS))
+    assert result.returncode == 0, result.stderr
+    costs = re.findall(r"costs .*", result.stdout)
+    assert len(costs) == 6 and len(set(costs)) == 1, costs
+    assert str(calibration.TYPICAL.within.latency * 1e3) in costs[0]

@@ -190,8 +190,8 @@ def test_what_cannot_be_wrapped(alone):
         ),
         (
             {"delay_all_reduce_named_params": [], "param_to_hook_all_reduce": torch.ones(1)},
-            NotImplementedError,
-            "averaged in buckets",
+            ValueError,
+            "param_to_hook_all_reduce is not",
         ),
     ]
     for arguments, error, words in cases:
@@ -341,6 +341,21 @@ def test_buckets_are_rebuilt_in_the_order_of_rank_0(results):
     assert order == other
     assert order[0] in "67", "the layer that rank 0 used last"
     assert equal(grads, others)
+
+
+@on_two_ranks
+def delayed(torch, DDP, rank):
+    model = ddp_cases.mlp(torch)
+    ddp = DDP(model, **ddp_cases.last_layer_last(model))
+    for _ in range(2):
+        loss_of(ddp, inputs(torch, rank)).backward()
+    return ddp._get_ddp_logging_data()["rebuilt_per_bucket_param_indices"].split(", ")
+
+
+def test_delayed_parameters_share_the_last_bucket(results):
+    for buckets in results[delayed]:  # bias and weight of each of three layers, the last one first
+        assert buckets[-1].split() == ["4", "5"], buckets
+        assert {"0", "1"} <= {p for bucket in buckets[:-1] for p in bucket.split()}, buckets
 
 
 @on_two_ranks

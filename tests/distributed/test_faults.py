@@ -18,6 +18,7 @@ import pytest
 
 from .faults import check
 from .harness import try_ranks
+from .launching import wait_until
 
 BIG = 4_000_000
 SOON = 0.05  # by then the ranks are in the midst of what they do for ever
@@ -106,7 +107,6 @@ def test_a_rank_that_goes(fault, program):
     # The one with an exception says its goodbye at the end of the program, not before.
     outcomes = try_ranks(
         *(go_on_until, 3, program, fault),
-        timeout=25,
         awaited=(0, 2),
         destroy=False,
         method="forkserver",
@@ -136,10 +136,10 @@ def die_apart(rank, world_size):
 
 
 def test_a_rank_that_dies_outside_the_group():
-    outcomes = try_ranks(die_apart, 3, timeout=25, awaited=(0, 1), method="forkserver")
+    outcomes = try_ranks(die_apart, 3, awaited=(0, 1), method="forkserver")
     raised = {rank: outcomes[rank].value for rank in (0, 1)}
     words = "has lost rank 2", "group 1"
-    check("SIGKILL of a rank outside the sub-group", raised, *words, within=3)
+    check("SIGKILL of a rank outside the sub-group", raised, *words)
 
 
 def leave_apart(rank, world_size):
@@ -156,19 +156,20 @@ def leave_apart(rank, world_size):
 
 
 def test_a_rank_that_leaves_disturbs_no_group_without_it():
-    outcomes = try_ranks(leave_apart, 3, timeout=25, method="forkserver")
+    outcomes = try_ranks(leave_apart, 3, method="forkserver")
     assert [outcome.error for outcome in outcomes] == [None] * 3
     assert outcomes[0].value == outcomes[1].value == 2**20
 
 
-def die_idle(rank, world_size):
+def die_idle(rank, world_size, folder):
     import minitorch.distributed as dist
 
     dist.barrier()
-    time.sleep(0.5)  # so that what rank 1 has sent for the barrier is not lost with it
-    if rank == 1:
+    if rank == 1:  # what it has sent for the barrier must not be lost with it
+        assert wait_until((folder / "through").exists)
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.5)
+    (folder / "through").touch()
+    time.sleep(1)
     start = time.monotonic()
     work = dist.all_reduce(np.zeros(BIG), async_op=True)
     try:
@@ -182,8 +183,8 @@ def die_idle(rank, world_size):
     return None
 
 
-def test_a_rank_that_died_before_the_call():
-    outcomes = try_ranks(die_idle, 2, awaited=[0], method="forkserver")
+def test_a_rank_that_died_before_the_call(tmp_path):
+    outcomes = try_ranks(die_idle, 2, tmp_path, awaited=[0], method="forkserver")
     assert outcomes[0].error is None, outcomes[0].traceback
     error, later, seconds = outcomes[0].value
     words = "all_reduce #2", "lost rank 1"
@@ -214,7 +215,8 @@ def fail_inside(rank, world_size, async_op):
 
 @pytest.mark.parametrize("async_op", [False, True])
 def test_an_error_inside_the_algorithm(async_op):
-    outcomes = try_ranks(fail_inside, 3, async_op, timeout=25, method="forkserver")
+    outcomes = try_ranks(fail_inside, 3, async_op, method="forkserver")
+    assert [outcome.traceback for outcome in outcomes if outcome.error] == []
     raised = {rank: outcome.value for rank, outcome in enumerate(outcomes)}
     fault = f"no memory in {'an asynchronous' if async_op else 'an'} all_reduce"
     check(fault, raised, "all_reduce #1", "rank 1 failed: MemoryError('no memory for the algo")

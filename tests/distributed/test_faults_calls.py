@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from minitorch.distributed.algorithms import use
+
 from .faults import SECONDS, check
 from .harness import play_cases, run_ranks
 
@@ -53,14 +55,14 @@ def unsent(dist, rank):
 
 def late(dist, rank):
     if rank == 1:
-        time.sleep(4)
+        time.sleep(6)
     dist.all_reduce(floats())
 
 
 def chain(dist, rank):
     """Rank 0 waits for rank 2, who waits for rank 1, who sleeps."""
     if rank == 1:
-        time.sleep(5)
+        time.sleep(6)
     if rank == 2:
         time.sleep(0.1)
         dist.recv(floats(7), 1)
@@ -79,6 +81,16 @@ def groups_in_another_order(dist, rank):
     for group in groups[:: -1 if rank == 1 else 1]:
         if rank < 2 or group is groups[1]:
             dist.all_reduce(floats(), group=group)
+
+
+def named_by_one(dist, rank):
+    """The names hold for all groups of a process, so they are taken back at the end."""
+    if rank == 1:
+        use(all_reduce="halving_doubling")
+    try:
+        dist.all_reduce(floats(900_000))
+    finally:
+        use(all_reduce=None)
 
 
 TYPICAL = "called all_reduce(SUM, 10 x float32)"
@@ -124,6 +136,10 @@ CASES = {
         order,
         ["disagree about collective #1", "rank 1 called broadcast(10 x float32, root=0)", TYPICAL],
     ),
+    "an algorithm that one rank has named": (
+        named_by_one,
+        ["the ranks disagree about the algorithms: rank ", "Call algorithms.use() on every rank"],
+    ),
     "a missing call": (
         missing,
         ["disagree about collective #1", "rank 1 called barrier()", TYPICAL],
@@ -134,13 +150,13 @@ CASES = {
     ),
     "a message that is never sent": (
         unsent,
-        ["timed out after 2 s in ", "recv (shape (10,), float32, tag 7)", "rank 1"],
-        2,
+        ["timed out after 3 s in ", "recv (shape (10,), float32, tag 7)", "rank 1"],
+        3,
     ),
     "a late rank": (
         late,
-        ["timed out after 2 s in all_reduce #1 (SUM, shape (10,), float32): rank 1 did not call"],
-        2,
+        ["timed out after 3 s in all_reduce #1 (SUM, shape (10,), float32): rank 1 did not call"],
+        3,
     ),
     "a rank that waits for a late one": (
         chain,

@@ -12,6 +12,7 @@ import pytest
 
 from .faults import SECONDS
 from .harness import try_ranks
+from .launching import free_port
 
 BIG = 4_000_000
 
@@ -35,9 +36,7 @@ def leave_while_others_die(rank, world_size, fault):
 
 @pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP"])
 def test_a_rank_that_dies_in_destroy(fault):
-    outcomes = try_ranks(
-        *(leave_while_others_die, 3, fault), timeout=25, awaited=(0, 2), method="forkserver"
-    )
+    outcomes = try_ranks(*(leave_while_others_die, 3, fault), awaited=(0, 2), method="forkserver")
     for rank in (0, 2):  # nothing is lost for the others: they end, and that is all
         assert outcomes[rank].error is None, outcomes[rank].traceback
         assert outcomes[rank].value < SECONDS
@@ -70,7 +69,7 @@ def call_when_it_is_over(rank, world_size):
 
 
 def test_calls_of_another_thread_end_with_the_group():
-    for outcome in try_ranks(call_when_it_is_over, 2, timeout=25, method="forkserver"):
+    for outcome in try_ranks(call_when_it_is_over, 2, method="forkserver"):
         assert len(outcome.value) == 2, outcome
         for text in outcome.value:
             assert "all_reduce" in text and ("destroyed" in text or "left" in text)
@@ -99,10 +98,7 @@ run(int(sys.argv[1]))
 
 @pytest.mark.parametrize("variant", ["", "fork", "forked"])
 def test_a_forgotten_destroy_does_not_hang(variant):
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
+    port = str(free_port())
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(rank), port, variant], stderr=subprocess.PIPE
@@ -111,9 +107,9 @@ def test_a_forgotten_destroy_does_not_hang(variant):
     ]
     start = time.monotonic()
     for process in ranks:
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and not errors, errors.decode()
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 40
 
 
 def go_without_a_word(rank, world_size):
@@ -165,10 +161,9 @@ def destroy_from_a_handler(rank, world_size):
 
     dist.barrier()
     if rank == 1:
-        time.sleep(9)
-        return None
+        time.sleep(600)  # it is not awaited
     signal.signal(signal.SIGALRM, lambda *_: dist.destroy_process_group())
-    signal.alarm(1)
+    signal.alarm(2)
     start = time.monotonic()
     try:
         dist.all_reduce(np.ones(3))
@@ -177,6 +172,6 @@ def destroy_from_a_handler(rank, world_size):
 
 
 def test_destroy_in_a_signal_handler():
-    words, seconds = try_ranks(destroy_from_a_handler, 2, timeout=30)[0].value
+    words, seconds = try_ranks(destroy_from_a_handler, 2, awaited=[0])[0].value
     assert "all_reduce #2" in words and "the process group was destroyed" in words
-    assert seconds < 8
+    assert seconds < 20  # the time-out is 30

@@ -12,9 +12,11 @@ from datetime import timedelta
 import pytest
 
 from .faults import SECONDS, check
-from .harness import try_ranks
+from .harness import run_ranks, try_ranks
+from .launching import free_port
 
-TIMEOUT = 9.0  # far more than a death may take, and no more than a test can wait
+TIMEOUT = 9.0  # of the group, where nothing but time tells; no more than a test can wait
+LONG = 40.0  # elsewhere
 
 
 def befall(how):
@@ -29,7 +31,7 @@ def befall(how):
     raise ValueError("the user's own")
 
 
-def come_together(rank, world_size, moment, how, port, victim):
+def come_together(rank, world_size, moment, how, port, victim, limit):
     """init_process_group, in which the fault befalls the victim at some moment."""
     import minitorch.distributed as dist
     from minitorch.distributed import handshake, process_group
@@ -54,26 +56,22 @@ def come_together(rank, world_size, moment, how, port, victim):
             init_method=f"tcp://127.0.0.1:{port}",
             rank=rank,
             world_size=world_size,
-            timeout=timedelta(seconds=TIMEOUT),
+            timeout=timedelta(seconds=limit),
         )
     except RuntimeError as error:
         return str(error), time.monotonic() - start
     return None
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def outcomes_of(moment, how, victim=1):
     survivors = {0, 1, 2} - {victim} - ({2} if moment == "signed in" else set())
+    limit = TIMEOUT if how == "SIGSTOP" or moment == "before signing in" else LONG
     outcomes = try_ranks(
         come_together,
         3,
-        *(moment, how, free_port(), victim),
+        *(moment, how, free_port(), victim, limit),
         process_group=False,
-        timeout=TIMEOUT + 15,
+        timeout=limit + 45,
         awaited=survivors,
         method="forkserver",
     )
@@ -156,6 +154,35 @@ def test_a_port_that_is_taken():
         "Is another process started as rank 0, or another job at this port?",
         ranks=2,
     )
+
+
+def join_one_of_two_jobs(rank, world_size, port):
+    """The last one is rank 0 as well, of another job, and comes when two of three have come."""
+    import minitorch.distributed as dist
+
+    if rank == 2:
+        store = dist.TCPStore("127.0.0.1", port, wait_for_workers=False)
+        store.wait([f"rendezvous 0.0/rank {other}" for other in (0, 1)])
+    start = time.monotonic()
+    try:
+        dist.init_process_group(
+            init_method=f"tcp://127.0.0.1:{port}",
+            rank=rank % 2,
+            world_size=3,
+            timeout=timedelta(seconds=4 * LONG),
+        )
+    except RuntimeError as error:
+        return str(error), time.monotonic() - start
+    return None
+
+
+def test_two_jobs_at_one_port():
+    """The rank 1 that has come might be either's, so neither may go on."""
+    *others, last = run_ranks(join_one_of_two_jobs, 3, free_port(), process_group=False)
+    assert "could not listen there" in last[0] and "another job at this port?" in last[0]
+    # Their seconds include those that the last process took to start.
+    words = "as rank 0 at 127.0.0.1:", "are two jobs started at one port?"
+    check("two jobs at one port", dict(enumerate(others)), *words, within=2 * LONG)
 
 
 def come_to_a_full_disk(rank, world_size, path, full):

@@ -20,7 +20,7 @@ import minitorch.distributed as dist
 from minitorch.distributed import DistStoreError, FileStore
 
 TINY = timedelta(seconds=0.1)
-LONG = timedelta(seconds=20)
+LONG = timedelta(seconds=60)  # nothing takes that long, but what hangs
 
 FORK = multiprocessing.get_context("fork")  # quicker than to import two frameworks again
 
@@ -87,7 +87,7 @@ def test_each_reads_what_the_other_writes(path):
     thread = threading.Thread(target=theirs.barrier, args=("both", 2))
     thread.start()
     ours.barrier("both", 2)
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -164,7 +164,7 @@ def test_a_full_disk_is_an_error_and_the_file_stays_whole(path, way, monkeypatch
             DistStoreError, match=rf"could not write 10\d+ bytes to {path}.*{words}"
         ):
             store.set("large", bytes(10_000))
-        assert time.monotonic() - start_time < 5
+        assert time.monotonic() - start_time < 25
     finally:
         if way == "patched":
             monkeypatch.undo()
@@ -223,7 +223,7 @@ def test_a_lock_that_is_never_released_is_an_error(path):
         start_time = time.monotonic()
         with pytest.raises(DistStoreError, match=f"another process kept {path} locked for 1 s"):
             store.set("key", "value")
-        assert time.monotonic() - start_time < 10
+        assert time.monotonic() - start_time < 25
     store.set("key", "value")
 
 
@@ -240,7 +240,7 @@ time.sleep(60)
     process.stdout.readline()
     threading.Timer(0.3, process.kill).start()
     store.set("key", "value")
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     process.stdout.close()
 
 
@@ -261,7 +261,7 @@ def test_a_path_that_cannot_be_is_an_error_at_once(tmp_path, place, words):
     start_time = time.monotonic()
     with pytest.raises(DistStoreError, match=f"could not open .*{words}"):
         FileStore(str(tmp_path / place))
-    assert time.monotonic() - start_time < 5
+    assert time.monotonic() - start_time < 25
 
 
 def test_a_file_removed_in_use_is_an_error(path):

@@ -1,6 +1,7 @@
 """The flight recorder: each rank writes down its calls, and the reader finds the difference."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,17 +26,16 @@ def program(rank, world_size, fault):
         if fault == "another call":
             dist.broadcast(ones, 0)  # what is looked for
         elif fault == "late":
-            time.sleep(3)
+            time.sleep(6)
         elif fault == "missing":
             os.kill(os.getpid(), signal.SIGUSR1)
-            time.sleep(2.5)
-            os._exit(0)
+            time.sleep(600)  # it is not awaited
     dist.all_reduce(ones)
 
 
 def record_of(fault, folder, monkeypatch, **options):
     monkeypatch.setenv("MINITORCH_FLIGHT_RECORDER", str(folder / "records"))
-    try_ranks(program, 3, fault, timeout=30, **options)
+    try_ranks(program, 3, fault, timeout=60, **options)
     assert not list((folder / "records").glob("*.[0-9]*")), "an unfinished file is left"
     return first_divergence(read(folder / "records"))
 
@@ -50,14 +50,15 @@ def test_another_call(tmp_path, monkeypatch):
 
 
 def test_a_late_rank(tmp_path, monkeypatch):
-    sentence = record_of("late", tmp_path, monkeypatch, group_timeout=1)
+    sentence = record_of("late", tmp_path, monkeypatch, group_timeout=3)
     assert "Collective #3 of the default group: ranks 0, 1, 2 called all_reduce" in sentence
-    assert "rank 1 called it 3." in sentence or "rank 1 called it 2.9" in sentence
+    late = re.search(r"rank 1 called it ([\d.]+) s", sentence)
+    assert late and 5.5 < float(late[1]) < 25, sentence
     assert "not completed on ranks 0, 1, 2" in sentence
 
 
 def test_a_rank_that_does_not_call(tmp_path, monkeypatch):
-    sentence = record_of("missing", tmp_path, monkeypatch, group_timeout=1)
+    sentence = record_of("missing", tmp_path, monkeypatch, group_timeout=3, awaited=(0, 2))
     assert "Collective #3 of the default group: ranks 0, 2 called all_reduce" in sentence
     assert "rank 1 did not call it (its last was barrier() #2 at" in sentence
 

@@ -19,7 +19,16 @@ import pytest
 import minitorch.distributed as dist
 from minitorch.distributed import schedulers
 
-from .launching import LAUNCHER, OURS, TORCHRUN, environment, finish, free_port, started
+from .launching import (
+    LAUNCHER,
+    OURS,
+    TORCHRUN,
+    environment,
+    finish,
+    free_port,
+    place_for_mpi,
+    started,
+)
 
 RANKS = 2
 
@@ -71,7 +80,7 @@ def together(*commands, code=0):
         processes = [
             stack.enter_context(started(launcher=command, env=env)) for command, env in commands
         ]
-        results = finish(processes, timeout=120)
+        results = finish(processes, timeout=240)
     codes, outputs, errors = zip(*results, strict=True)
     assert codes == (code,) * len(commands), "\n".join(errors)
     return "\n".join(outputs), "\n".join(errors)
@@ -163,8 +172,9 @@ def test_mpirun(train_script, tmp_path, expected):
         "minitorch",
         str(tmp_path),
     ]
-    env = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
-    results = train(tmp_path, (command, env))
+    with place_for_mpi() as place:
+        env = environment(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), **place)
+        results = train(tmp_path, (command, env))
     assert parameters(results) == expected["minitorch"]
     assert [result["local"] for result in results] == [-1, -1]  # what the script asked for
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from .harness import run_ranks
+from .launching import free_port
 
 
 def values(rank, size, dtype, seed=0):
@@ -281,11 +282,7 @@ def again(rank, world_size, port):
 
 
 def test_init_again_after_destroy():
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    run_ranks(again, 2, port, process_group=False)
+    run_ranks(again, 2, free_port(), process_group=False)
 
 
 def versions(rank, world_size):

@@ -21,17 +21,15 @@ from minitorch.distributed import DistError, DistNetworkError, DistStoreError, H
 from minitorch.distributed import rendezvous as lazy_rendezvous
 from minitorch.distributed.rendezvous import sign_in
 
-LONG = timedelta(seconds=20)
+from .launching import free_port
+
+LONG = timedelta(seconds=60)  # nothing takes that long, but what hangs
+SOON = 25.0
 SHORT = timedelta(seconds=0.5)
 
 
 def rendezvous(*args, **kwargs):
     return next(lazy_rendezvous(*args, **kwargs))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def together(*calls):
@@ -49,7 +47,7 @@ def together(*calls):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
         assert not thread.is_alive(), "a rank hangs"
     return results
 
@@ -140,8 +138,8 @@ def test_wrong_arguments_are_named(url, arguments, words):
 
 def test_missing_ranks_are_named_on_every_rank(place):
     start = time.monotonic()
-    results = together(*rank_calls(place, [0, 2], [4, 4], timedelta(seconds=1)))
-    assert time.monotonic() - start < 6
+    results = together(*rank_calls(place, [0, 2], [4, 4], timedelta(seconds=2)))
+    assert time.monotonic() - start < SOON
     for result in results:
         assert isinstance(result, DistStoreError)
         assert "ranks 1, 3 of 4 did not come to " in str(result) and str(place) in str(result)
@@ -156,7 +154,7 @@ def test_missing_rank_0_is_named_with_the_place():
 def test_disagreement_on_the_size_is_told_to_every_rank(place):
     start = time.monotonic()
     results = together(*rank_calls(place, [0, 1], [2, 3], LONG))
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < SOON
     for result in results:
         assert isinstance(result, DistStoreError)
         assert "start all with the same number" in str(result)
@@ -173,7 +171,7 @@ def test_a_rank_taken_twice_is_told_to_every_rank():
 
     start = time.monotonic()
     together(lambda: sign(0), lambda: sign(1), lambda: sign(1))
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < SOON
     assert len(errors) == 3 and len(set(errors)) == 1
     assert "rank 1 at somewhere:1 is taken twice" in errors[0]
 
@@ -229,7 +227,7 @@ def test_a_server_that_is_no_store_is_told_to_those_who_come_there():
         threading.Thread(target=greet, daemon=True).start()
         words = "rank 1: .*whatever listens there is no store"
         with pytest.raises(DistNetworkError, match=words):
-            rendezvous(f"tcp://127.0.0.1:{port}", 1, 2, timeout=SHORT)
+            rendezvous(f"tcp://127.0.0.1:{port}", 1, 2, timeout=timedelta(seconds=1.5))
         # Rank 0 would host a store there, and cannot.
         with pytest.raises(DistNetworkError, match="rank 0: .*in use.*another job at this port"):
             rendezvous(f"tcp://127.0.0.1:{port}", 0, 2, timeout=SHORT)
@@ -280,7 +278,7 @@ dist.destroy_process_group()
         )
         for rank in range(2)
     ]
-    assert [rank.communicate(timeout=60)[0] for rank in ranks] == ["[2.0, 2.0, 2.0]\n"] * 2
+    assert [rank.communicate(timeout=120)[0] for rank in ranks] == ["[2.0, 2.0, 2.0]\n"] * 2
     assert not path.exists()
 
 
@@ -316,7 +314,7 @@ def test_every_rank_is_a_client_where_the_launcher_hosts(clean_environment):
 
 
 def test_waiting_names_the_ranks(caplog, monkeypatch):
-    monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.1)
+    monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.02)
     with caplog.at_level(logging.WARNING, "minitorch.distributed"), pytest.raises(DistStoreError):
         sign_in(HashStore(), "somewhere:1", 1, 4, SHORT)
     assert re.search(r"waiting for ranks 0, 2, 3 at somewhere:1, \d+ s", caplog.text)

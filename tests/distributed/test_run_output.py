@@ -85,7 +85,7 @@ else:
 
     def read_until(text):
         nonlocal written
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while text not in written and time.monotonic() < end:
             if select.select([ours], [], [], 0.1)[0]:
                 written += os.read(ours, 1 << 16)
@@ -97,7 +97,7 @@ else:
         read_until(b"\r\x1b[K[rank1] hello\r\n\r\x1b[K[rank0]")  # taken away, drawn again below
         open(go_on, "w").close()
         read_until(b"\r\x1b[K[rank0] 3 of 3 done\r\n")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         os.close(ours)

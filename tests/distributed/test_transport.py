@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def together(size: int, store: HashStore) -> list[Transport]:
     """Transports of all ranks."""
     made: dict[int, Transport] = {}
     threads = [
-        threading.Thread(target=lambda r=rank: made.update({r: Transport(r, size, store, 20)}))
+        threading.Thread(target=lambda r=rank: made.update({r: Transport(r, size, store, 60)}))
         for rank in range(size)
     ]
     for thread in threads:
@@ -88,7 +89,7 @@ def test_the_address_is_the_one_on_the_way_to_the_peer():
 def test_an_address_that_leads_back_home(monkeypatch):
     """Another host cannot be at 127.0.0.1: somebody told a rank so."""
     monkeypatch.setattr(handshake, "host_identity", lambda: f"host {rank_of_this_thread()}")
-    for error in start(2, timeout=3):
+    for error in start(2, timeout=60):
         assert isinstance(error, DistError)
         assert "MASTER_ADDR" in str(error) and "MINITORCH_INTERFACE" in str(error)
 
@@ -96,25 +97,25 @@ def test_an_address_that_leads_back_home(monkeypatch):
 def test_an_interface_that_is_none(monkeypatch):
     monkeypatch.setattr(handshake, "host_identity", lambda: f"host {rank_of_this_thread()}")
     monkeypatch.setenv("MINITORCH_INTERFACE", "eth99")
-    for rank, error in enumerate(start(2, timeout=3)):
+    for rank, error in enumerate(start(2, timeout=60)):
         assert isinstance(error, DistNetworkError)
         assert f"rank {rank} could not listen at tcp://eth99:* for rank {1 - rank}" in str(error)
 
 
 def test_the_words_of_a_wrong_transport(monkeypatch):
     monkeypatch.setenv("MINITORCH_TRANSPORT", "pigeon")
-    for error in start(2, timeout=3):
+    for error in start(2, timeout=60):
         assert isinstance(error, ValueError) and "not 'pigeon'" in str(error)
 
 
 def test_a_rank_that_never_comes():
     began = time.monotonic()
-    results = start(4, timeout=1.0, ranks=[0, 2])
-    assert time.monotonic() - began < 6
+    results = start(4, timeout=2.0, ranks=[0, 2])
+    assert time.monotonic() - began < 25
     for rank, error in zip((0, 2), results, strict=True):
         assert isinstance(error, DistStoreError)
         # Whoever is a moment later has heard it from the other.
-        assert f"rank {rank} waited 1 s" in str(error) or f"rank {rank} in init_p" in str(error)
+        assert f"rank {rank} waited 2 s" in str(error) or f"rank {rank} in init_p" in str(error)
         assert "ranks 1, 3 of 4 did not come" in str(error)
 
 
@@ -130,8 +131,8 @@ class Halfway(HashStore):
 def test_a_rank_that_ends_while_connecting():
     """Nobody waits for the time-out: a refused call is a sign."""
     began = time.monotonic()
-    results = start(3, Halfway(), timeout=30)
-    assert time.monotonic() - began < 15
+    results = start(3, Halfway(), timeout=90)
+    assert time.monotonic() - began < 45
     assert "rank 2 has ended" in str(results[2])
     for rank in (0, 1):
         assert isinstance(results[rank], DistNetworkError)
@@ -139,23 +140,25 @@ def test_a_rank_that_ends_while_connecting():
 
 
 def test_waiting_is_reported(monkeypatch, caplog):
-    monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.2)
-    start(3, timeout=0.9, ranks=[0])
+    monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.1)
+    start(3, timeout=1.5, ranks=[0])
     said = [record.getMessage() for record in caplog.records]
-    assert "waiting for ranks 1, 2, 0 s" in said and len(said) >= 3
+    assert all(re.fullmatch(r"waiting for ranks 1, 2, \d s", text) for text in said)
+    assert len(said) >= 3
 
 
 def test_a_silent_rank_is_reported_and_named(monkeypatch, caplog):
     monkeypatch.setattr("minitorch.distributed.store.patience.REPORT_EVERY", 0.3)
-    greet = handshake.Handshake._greet
+    greet, given_up = handshake.Handshake._greet, threading.Event()
 
     def keep_silent(self, doorkeeper):
         if self._rank != 1:
-            return greet(self, doorkeeper)
-        end = time.monotonic() + 2.5
-        while time.monotonic() < end:
+            try:
+                return greet(self, doorkeeper)
+            finally:
+                given_up.set()
+        while not given_up.wait(0.01):
             doorkeeper.answer()
-            time.sleep(0.01)
         raise DistStoreError("rank 1 gives up")
 
     monkeypatch.setattr(handshake.Handshake, "_greet", keep_silent)
@@ -182,7 +185,7 @@ def log_of(level: str | None, *lines: str) -> subprocess.CompletedProcess:
         environment["MINITORCH_LOG"] = level
     script = "\n".join(["import logging", "from minitorch.distributed.log import logger", *lines])
     return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
     )
 
 
@@ -276,7 +279,7 @@ def test_two_hosts(two_hosts, family, tmp_path):
         two_hosts, f"tcp://{host}:29511", tmp_path, MINITORCH_SECRET_FILE=str(secret)
     )
     for rank, process in enumerate(processes):
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         own = f"{family}1" if rank == 0 else f"{family}2"
         own = f"[{own}]" if ":" in own else own
@@ -289,6 +292,6 @@ def test_two_hosts(two_hosts, family, tmp_path):
 
 def test_two_hosts_without_a_secret_say_so(two_hosts, tmp_path):
     for process in on_hosts(two_hosts, "tcp://10.213.7.1:29512", tmp_path):
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         assert "share no secret" in said and ", encrypted" in said

@@ -19,7 +19,7 @@ from minitorch.distributed.store import HashStore, Store
 
 
 def start(
-    size: int, store: Store | None = None, timeout: float = 20.0, ranks: Any = None
+    size: int, store: Store | None = None, timeout: float = 60.0, ranks: Any = None
 ) -> list[ZmqProcessGroup | Exception]:
     """Let all ranks (or some) connect; what became of each."""
     store = HashStore() if store is None else store

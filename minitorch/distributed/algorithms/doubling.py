@@ -33,8 +33,8 @@ def all_reduce(link: Link, data: np.ndarray, combine: Callable) -> Steps:
 
 
 def _doubling(link: Link, data: np.ndarray, combine: Callable) -> Steps:
-    def combine_from_left(piece: np.ndarray, message: np.ndarray) -> None:
-        combine(message, piece, out=piece)
+    def combine_from_left(link: Link, source: int, piece: np.ndarray) -> Steps:
+        combine((yield source), piece, out=piece)
 
     distance = 1
     while distance < link.size:

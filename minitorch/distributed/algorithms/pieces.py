@@ -21,7 +21,8 @@ BATCH = 4
 
 TOKEN = np.empty(0, np.uint8)
 
-Receive = Callable[[np.ndarray, np.ndarray], None]  # (own piece, the message that arrived for it)
+# (link, source, piece): receive a message for a piece of one's own, by `fetch` or `combining`.
+Receive = Callable[[Link, int, np.ndarray], Steps]
 
 
 def split(data: np.ndarray, pieces: int) -> list[np.ndarray]:
@@ -40,8 +41,17 @@ def segments_in(nbytes: float, costs: Costs) -> int:
     return max(1, -int(-nbytes // costs.segment))
 
 
+def fetch(link: Link, source: int, piece: np.ndarray) -> Steps:
+    """Receive by overwriting; straight into the piece, where the link can."""
+    link.into = piece
+    message = yield source
+    if link.into is not None:
+        link.into = None
+        copy(piece, message)
+
+
 def copy(piece: np.ndarray, message: np.ndarray) -> None:
-    """Receive by overwriting. Raises ValueError if the message has another size."""
+    """Overwrite a piece. Raises ValueError if the message has another size."""
     if len(piece) != len(message):
         raise ValueError(
             f"a message of {len(message)} elements came where {len(piece)} were expected: "
@@ -52,7 +62,11 @@ def copy(piece: np.ndarray, message: np.ndarray) -> None:
 
 def combining(combine: Callable) -> Receive:
     """Receive by combining the message into what is there."""
-    return lambda piece, message: combine(piece, message, out=piece)
+
+    def receive(link: Link, source: int, piece: np.ndarray) -> Steps:
+        combine(piece, (yield source), out=piece)
+
+    return receive
 
 
 def exchange(
@@ -61,13 +75,13 @@ def exchange(
     outgoing: np.ndarray,
     source: int,
     incoming: np.ndarray,
-    receive: Receive = copy,
+    receive: Receive = fetch,
 ) -> Steps:
     """Send `outgoing` to one rank while receiving `incoming` from another (or the same)."""
     sends, receives = pieces_of(outgoing, link), pieces_of(incoming, link)
     for q in range(max(len(sends), len(receives)) + WINDOW):
         if WINDOW <= q < len(receives) + WINDOW:
-            receive(receives[q - WINDOW], (yield source))
+            yield from receive(link, source, receives[q - WINDOW])
         if q < len(sends):
             link.send(destination, sends[q])
 
@@ -80,11 +94,11 @@ def give(link: Link, destination: int, data: np.ndarray) -> Steps:
         link.send(destination, piece)
 
 
-def take(link: Link, source: int, data: np.ndarray, receive: Receive = copy) -> Steps:
+def take(link: Link, source: int, data: np.ndarray, receive: Receive = fetch) -> Steps:
     """Receive `data` from a rank that does `give`."""
     pieces = pieces_of(data, link)
     for q, piece in enumerate(pieces):
-        receive(piece, (yield source))
+        yield from receive(link, source, piece)
         if reports(q, len(pieces)):
             link.send(source, TOKEN)
 

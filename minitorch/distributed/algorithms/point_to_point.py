@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minitorch.distributed.algorithms.pieces import copy, pieces_of
+from minitorch.distributed.algorithms.pieces import fetch, pieces_of
 from minitorch.distributed.link import Link, Steps
 
 
@@ -17,5 +17,5 @@ def send(link: Link, data: np.ndarray, destination: int) -> Steps:
 def recv(link: Link, data: np.ndarray, source: int) -> Steps:
     """Receive `data` from one rank; if `source` is ANY, from the first that sends."""
     for segment in pieces_of(data, link):
-        copy(segment, (yield source))
+        yield from fetch(link, source, segment)
         source = link.source

@@ -22,7 +22,7 @@ import numpy as np
 from minitorch.distributed.algorithms.pieces import (
     WINDOW,
     combining,
-    copy,
+    fetch,
     segments_in,
     split,
 )
@@ -69,15 +69,15 @@ def _circulate(
     right, left = (rank + 1) % size, (rank - 1) % size
     segments = max([segments_in(block.nbytes, link.costs) for block in blocks])
     pieces = [split(block, segments) for block in blocks]
-    receive_first = combining(combine) if combine is not None else copy
+    receive_first = combining(combine) if combine is not None else fetch
     window = min(WINDOW, segments)
 
     messages = len(rounds) * segments
     for q in range(messages + window if messages else 0):
         if q >= window:
             i, segment = divmod(q - window, segments)
-            receive = receive_first if rounds[i] < size - 1 else copy
-            receive(pieces[(rank - 2 - rounds[i]) % size][segment], (yield left))
+            receive = receive_first if rounds[i] < size - 1 else fetch
+            yield from receive(link, left, pieces[(rank - 2 - rounds[i]) % size][segment])
         if q < messages:
             i, segment = divmod(q, segments)
             link.send(right, pieces[(rank - 1 - rounds[i]) % size][segment])

@@ -23,8 +23,9 @@ def among(link: Link, members: Sequence[int], program: Callable[[Link], Steps]) 
     with suppress(StopIteration):
         while True:
             source = steps.send(message)  # type: ignore[arg-type]
+            link.into = part.into
             message = yield members[source]
-            part.source = source
+            part.source, part.into, link.into = source, link.into, None
 
 
 class _Part:
@@ -34,6 +35,7 @@ class _Part:
         self.rank = members.index(link.rank)
         self.size = len(members)
         self.source = ANY
+        self.into: np.ndarray | None = None
         self.costs = link.costs
         self.hosts = tuple([link.hosts[member] for member in members])
         self._link = link

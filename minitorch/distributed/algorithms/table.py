@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from minitorch.distributed.algorithms.costs import Costs, Terms
 from minitorch.distributed.link import Link, Steps
+from minitorch.distributed.message import checksum
 
 VARIABLE = "MINITORCH_ALGORITHM"
 # Costs that differ by less are the same.
@@ -47,6 +48,7 @@ COLLECTIVES = (
 ALGORITHMS: dict[str, dict[str, Algorithm]] = {collective: {} for collective in COLLECTIVES}
 
 _forced: dict[str, str] = {}  # collective -> name
+_fingerprint = 0  # of those, for every message: who has named others would wait for ever
 
 
 def algorithm(collective: str, name: str, *, cost: Cost) -> Callable:
@@ -88,13 +90,26 @@ def use(**names: str | None) -> None:
 
     Every rank must call it, at the same place in its program, with no call under way.
     """
+    global _fingerprint
     for collective, name in names.items():
         _check(collective, name)
+    for collective, name in names.items():
         if name is None:
             _forced.pop(collective, None)
         else:
             _forced[collective] = name
+    _fingerprint = checksum(sorted(_forced.items())) if _forced else 0
     choice.cache_clear()
+
+
+def named() -> str:
+    """The algorithms that are named, in words."""
+    return ", ".join([f"{c}={name}" for c, name in sorted(_forced.items())]) or "none"
+
+
+def fingerprint() -> int:
+    """A checksum of the names, the same on all ranks that have named the same; 0 without any."""
+    return _fingerprint
 
 
 def names_in(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from minitorch.distributed.algorithms.dissemination import barrier
 from minitorch.distributed.algorithms.pieces import (
     TOKEN,
-    copy,
+    fetch,
     pieces_of,
     reports,
     waits,
@@ -56,7 +56,7 @@ def down(link: Link, pieces: list[np.ndarray], parent: int | None, children: lis
     """Receive the pieces from the parent, if there is one, and pass them on to the children."""
     for q, piece in enumerate(pieces):
         if parent is not None:
-            copy(piece, (yield parent))
+            yield from fetch(link, parent, piece)
         for child in children:
             if waits(q):
                 yield child

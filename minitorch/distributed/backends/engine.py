@@ -13,6 +13,7 @@ PyTorch: torch/csrc/distributed/c10d/Work.cpp, and the watchdog of ProcessGroupN
 import os
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -146,6 +147,19 @@ class EngineGroup(ProcessGroup):
         self._engine = engine
         self._calls = 0
         self._destroyed = False
+
+    def new_group(self, ranks, number, timeout):
+        call = f"new_group (ranks {ranks})"
+        if number > 0:
+            self._agree(call, ranks)
+        me = self.ranks[self._rank]
+        return self._part(ranks, me, number, timeout, call) if me in ranks else None
+
+    @abstractmethod
+    def _part(
+        self, ranks: list[int], me: int, number: int, timeout: float, call: str
+    ) -> "EngineGroup":
+        """The group of some of these ranks, made by the members; `me` is this one's global rank."""
 
     def _begin(
         self, op: str, array: np.ndarray, reduce_op: ReduceOp | None = None, root: int | None = None

@@ -7,10 +7,12 @@ PyTorch: torch/csrc/distributed/c10d/NCCLUtils.hpp.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minitorch.cuda import runtime
 from minitorch.distributed.backends.engine import Engine, within
 from minitorch.distributed.errors import DistBackendError
 from minitorch.distributed.store import Store
@@ -34,6 +36,16 @@ class Gpu(Engine):
         self.device.use()
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.comms: list = []
+
+    def take_over(self, call: Callable[[], str], array: Any) -> None:
+        """Be the current GPU of this thread. Raises RuntimeError for an array of another GPU."""
+        self.device.use()
+        if not isinstance(array, np.ndarray) and array.device.id != self.device.id:
+            raise RuntimeError(
+                f"{call()}: the tensor is on cuda:{array.device.id}, and this rank's GPU for NCCL "
+                f"is cuda:{self.device.id}: move it, or call torch.cuda.set_device(LOCAL_RANK) "
+                "before tensors are made"
+            )
 
     def fail(self, problem: str) -> DistBackendError:
         """Call off everything: NCCL's kernels would spin on the GPU for ever."""
@@ -95,6 +107,8 @@ def choose_gpu(rank: int) -> int:
     except cupy.cuda.runtime.CUDARuntimeError:
         count = 0
     local = int(os.environ.get("LOCAL_RANK", rank))
+    if count == 1 and runtime.VISIBLE in os.environ:
+        return 0  # each rank has been shown its own
     if local >= count:
         raise RuntimeError(
             f"the backend 'nccl' needs a GPU for each rank: this is rank {local} of its host, and "

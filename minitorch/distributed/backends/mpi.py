@@ -73,13 +73,7 @@ class MpiProcessGroup(EngineGroup):
         log.logger.info("backend mpi: %s", MPI.Get_library_version().split(",")[0])
         return cls(comm, list(range(size)), rank, timeout)
 
-    def new_group(self, ranks, number, timeout):
-        call = f"new_group (ranks {ranks})"
-        if number > 0:
-            self._agree(call, ranks)
-        me = self.ranks[self._rank]
-        if me not in ranks:
-            return None
+    def _part(self, ranks, me, number, timeout, call):
         members = self._comm.Get_group().Incl([self.ranks.index(rank) for rank in ranks])
         tag = number % (1 << 15)
 

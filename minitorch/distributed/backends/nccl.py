@@ -69,19 +69,14 @@ class NcclProcessGroup(EngineGroup):
         comm = gpu.join(store, "nccl", rank, size, timeout, "init_process_group")
         return cls(gpu, comm, store, list(range(size)), rank, timeout)
 
-    def new_group(self, ranks, number, timeout):
-        call = f"new_group (ranks {ranks})"
-        if number > 0:
-            self._agree(call, ranks)
-        me = self.ranks[self._rank]
-        if me not in ranks:
-            return None
+    def _part(self, ranks, me, number, timeout, call):
         place = ranks.index(me)
         comm = self._gpu.join(self._store, f"nccl {number}", place, len(ranks), timeout, call)
         return NcclProcessGroup(self._gpu, comm, self._store, ranks, me, timeout)
 
     def destroy(self):
-        self._send_waiting()
+        if self._gpu.failure is None:
+            self._send_waiting()
         self._destroyed = True
         self._gpu.settle(LEAVE_SECONDS)
         is_default = self._comm in self._gpu.comms[:1]
@@ -213,6 +208,11 @@ class NcclProcessGroup(EngineGroup):
 
     # Putting calls on the stream
 
+    def _begin(self, op, array, reduce_op=None, root=None):
+        call = super()._begin(op, array, reduce_op, root)
+        self._gpu.take_over(call, array)
+        return call
+
     def _launch(self, call: Callable[[], str], starts: list[Start], finish: Callable) -> Work:
         """Start NCCL calls as one group; `finish` puts the result in place."""
         self._send_waiting()
@@ -253,6 +253,7 @@ class NcclProcessGroup(EngineGroup):
 
     def _work(self, call, is_done: Callable[[], bool], finish: Callable, buffers: Any) -> Work:
         def over() -> bool:
+            self._gpu.device.use()  # whichever thread asks
             self._comm.check_async_error()  # another rank died, or the network did
             return is_done()
 

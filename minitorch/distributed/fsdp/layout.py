@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ... import devices
+
 Shape = tuple[int, ...]
 
 
@@ -25,30 +27,33 @@ def shard_shape(shape: Shape, rank: int, ranks: int) -> Shape:
 
 def shard(array: np.ndarray, rank: int, ranks: int) -> np.ndarray:
     """A rank's part, as a view."""
-    return np.atleast_1d(array)[_rows(array.shape, rank, ranks)]
+    return (array if array.ndim else array.reshape(1))[_rows(array.shape, rank, ranks)]
 
 
 def blocks(arrays: Sequence[np.ndarray], ranks: int, dtype) -> list[np.ndarray]:
     """The block of each rank, in memory of its own."""
-    return [
-        np.concatenate([shard(array, rank, ranks).reshape(-1) for array in arrays]).astype(dtype)
-        for rank in range(ranks)
-    ]
+    with devices.guard(arrays[0]):
+        return [
+            np.concatenate([shard(a, rank, ranks).reshape(-1) for a in arrays]).astype(dtype)
+            for rank in range(ranks)
+        ]
 
 
-def empty_blocks(shapes: Sequence[Shape], ranks: int, dtype) -> list[np.ndarray]:
-    """Room for the block of each rank."""
+def empty_blocks(shapes: Sequence[Shape], ranks: int, dtype, like=None) -> list[np.ndarray]:
+    """Room for the block of each rank, on the device of the array `like`."""
     sizes = [sum(math.prod(shard_shape(s, rank, ranks)) for s in shapes) for rank in range(ranks)]
-    return [np.empty(size, dtype) for size in sizes]
+    with devices.guard(like):
+        return [np.empty(size, dtype, like=like) for size in sizes]
 
 
 def joined(blocks: Sequence[np.ndarray], shapes: Sequence[Shape]) -> list[np.ndarray]:
     """The whole arrays, in memory of their own."""
     cut = [cut_block(block, shapes, rank, len(blocks)) for rank, block in enumerate(blocks)]
-    return [
-        np.concatenate(parts).reshape(shape)
-        for shape, *parts in zip(shapes, *cut, strict=True)  # one part from each rank
-    ]
+    with devices.guard(blocks[0]):
+        return [
+            np.concatenate(parts).reshape(shape)
+            for shape, *parts in zip(shapes, *cut, strict=True)  # one part from each rank
+        ]
 
 
 def cut_block(block: np.ndarray, shapes: Sequence[Shape], rank: int, ranks: int) -> list:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import distributed as dist
+from ...tensor import wrap
 from . import layout
 
 
@@ -31,8 +32,8 @@ class Sharding(NamedTuple):
 
     def whole(self, part: np.ndarray) -> np.ndarray:
         """The whole, from every rank's part; all ranks must ask for it."""
-        blocks = layout.empty_blocks([self.shape], self.ranks, part.dtype)
-        dist.all_gather(blocks, np.ascontiguousarray(part).reshape(-1), self.group)
+        blocks = layout.empty_blocks([self.shape], self.ranks, part.dtype, part)
+        dist.all_gather(list(map(wrap, blocks)), wrap(part).reshape(-1), self.group)
         return layout.joined(blocks, [self.shape])[0]
 
 

@@ -32,11 +32,13 @@ from typing import Any
 
 import numpy as np
 
+from ... import devices
 from ... import distributed as dist
 from ...autograd.engine import current_pass, queue_callback
 from ...autograd.grad_mode import Watcher, mode
 from ...autograd.graph import edge_of
 from ...autograd.saved import Packed
+from ...dispatch.memory import address, owner, strided
 from ...tensor import Tensor, wrap
 from . import layout
 from .sharding import Sharding
@@ -103,7 +105,8 @@ class Unit(Watcher):
                     "splitting it once more is not supported"
                 )
             p._sharding = Sharding(group or dist.group.WORLD, p.array.shape)
-            p.array = p._sharding.part(p.array).copy()
+            with devices.guard(p.array):
+                p.array = p._sharding.part(p.array).copy()
 
     # Whole and sharded
 
@@ -111,10 +114,13 @@ class Unit(Watcher):
         """Begin to fetch the others' shards, if that has not been done."""
         if self.shards or self.gathering or not self.parameters:
             return
-        blocks = layout.empty_blocks(self.shapes, self.ranks, self.gather_dtype)
-        own = np.concatenate([p.array.reshape(-1) for p in self.parameters])
-        own = own.astype(self.gather_dtype, copy=False)
-        self.gathering = dist.all_gather(blocks, own, self.group, async_op=True), blocks
+        like = self.parameters[0].array
+        blocks = layout.empty_blocks(self.shapes, self.ranks, self.gather_dtype, like)
+        with devices.guard(like):
+            own = np.concatenate([p.array.reshape(-1) for p in self.parameters])
+            own = own.astype(self.gather_dtype, copy=False)
+        room = list(map(wrap, blocks))
+        self.gathering = dist.all_gather(room, wrap(own), self.group, async_op=True), blocks
 
     def unshard(self) -> None:
         """Make the parameters whole."""
@@ -128,7 +134,7 @@ class Unit(Watcher):
         for i, array in enumerate(layout.joined(blocks, self.shapes)):
             p = self.parameters[i]
             p.array = array
-            self.owners[id(_owner(array))] = i
+            self.owners[id(owner(array))] = i
             if p.requires_grad:
                 self._attach(i, p)
 
@@ -143,7 +149,7 @@ class Unit(Watcher):
     def write_back(self) -> None:
         """Take what was changed in the whole parameters over into the shards."""
         for p, own in zip(self.parameters, self.shards, strict=True):
-            np.copyto(own, p._sharding.part(p.array), casting="same_kind")
+            devices.overwrite(own, p._sharding.part(p.array))
 
     @contextlib.contextmanager
     def forward(self):
@@ -171,11 +177,12 @@ class Unit(Watcher):
 
     def _noted(self, value, edge, storage, version) -> tuple:
         array = value.array if isinstance(value, Tensor) else value
-        number = self.owners.get(id(_owner(array))) if type(array) is np.ndarray else None
+        is_array = bool(self.shards) and type(array) is type(self.shards[0])
+        number = self.owners.get(id(owner(array))) if is_array else None
         if number is None:
             return value, edge, storage, version
         self.notes = True
-        offset = array.ctypes.data - _owner(array).ctypes.data
+        offset = address(array) - address(owner(array))
         where = number, offset, array.shape, array.strides
         return Packed(where, self._looked_up), edge, None, 0
 
@@ -186,8 +193,7 @@ class Unit(Watcher):
         number, offset, shape, strides = where
         array = self.parameters[number].array
         if (offset, shape, strides) != (0, array.shape, array.strides):
-            memory = _owner(array).view(np.uint8)
-            array = np.ndarray(shape, array.dtype, memory, offset, strides)
+            array = strided(array, shape, strides, offset)
         return wrap(array)
 
     # Backward
@@ -230,7 +236,8 @@ class Unit(Watcher):
         """It has: take it from there."""
         grad, p._grad = p._grad.array, self.kept.pop(p)
         so_far = self.unreduced.get(p)
-        self.unreduced[p] = grad if so_far is None else so_far + grad
+        with devices.guard(grad):
+            self.unreduced[p] = grad if so_far is None else so_far + grad
         self.missing.discard(p)
         if not self.missing:
             self.reshard()
@@ -247,10 +254,12 @@ class Unit(Watcher):
         shapes = [array.shape for array in arrays]
         blocks = layout.blocks(arrays, self.ranks, self.reduce_dtype)
         del arrays  # whole gradients take room
-        for block in blocks:
-            block *= 1 / self.ranks
-        own = np.empty_like(blocks[self.rank])
-        work = dist.reduce_scatter(own, blocks, group=self.group, async_op=True)
+        with devices.guard(blocks[0]):
+            for block in blocks:
+                block *= 1 / self.ranks
+            own = np.empty_like(blocks[self.rank])
+        terms = list(map(wrap, blocks))
+        work = dist.reduce_scatter(wrap(own), terms, group=self.group, async_op=True)
         self.reduction = work, taught, layout.cut_block(own, shapes, self.rank, self.ranks)
         self.traffic.reducing = self
 
@@ -262,11 +271,13 @@ class Unit(Watcher):
         self.traffic.reducing = None
         work.wait()
         for p, grad in zip(taught, grads, strict=True):
-            if p._grad is None:
-                p._grad = wrap(grad.astype(self.dtype, copy=False))
-            else:
-                p._grad.array += grad.astype(self.dtype, copy=False)
-                p._grad._bump_version()
+            with devices.guard(grad):
+                grad = grad.astype(self.dtype, copy=False)
+                if p._grad is None:
+                    p._grad = wrap(grad)
+                else:
+                    p._grad.array += grad
+                    p._grad._bump_version()
 
     def _finish(self) -> None:
         """The end of backward."""
@@ -295,10 +306,3 @@ class Unit(Watcher):
                     work, unit.gathering = unit.gathering[0], None
                     with contextlib.suppress(RuntimeError):
                         work.wait()
-
-
-def _owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory `array` is a view of."""
-    while type(array.base) is np.ndarray:
-        array = array.base
-    return array

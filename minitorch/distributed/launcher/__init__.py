@@ -7,7 +7,7 @@
 | `signals` | what Ctrl-C and kill do to it |
 | `meeting`, `nodes` | the launchers of several nodes: where they meet, what they say |
 | `coordinator` | who decides for all of them, and how |
-| `environment` | what a worker is told |
+| `environment`, `numa` | what a worker is told, and on which processors it runs |
 | `workers`, `watchdog` | starting and stopping them; ending them when the launcher is killed |
 | `output`, `logs` | what they print: on the console, in files |
 | `failure`, `report` | which failure was the first, and how it is told |

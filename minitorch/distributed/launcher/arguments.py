@@ -11,12 +11,14 @@ import signal
 from argparse import Namespace
 
 from minitorch.distributed.launcher.job import Job, Logs, Timeouts
+from minitorch.distributed.launcher.numa import MODES, processors
 
 C10D_PORT, STATIC_PORT = 29400, 29500
 
 
 def job_from(options: Namespace) -> Job:
     """The job that these options ask for. Raises ValueError for those that make no sense."""
+    _refuse_what_is_not_here(options)
     low, high = _nodes(options.nnodes)
     nproc = _processes(options.nproc_per_node)
     conf = _pairs(options.rdzv_conf)
@@ -63,7 +65,34 @@ def job_from(options: Namespace) -> Job:
             _ranks(options.local_ranks_filter),
         ),
         virtual_local_rank=options.virtual_local_rank,
+        numa_binding=_binding(options.numa_binding, nproc),
     )
+
+
+def _refuse_what_is_not_here(options: Namespace) -> None:
+    if options.event_log_handler != "null":
+        raise ValueError(
+            f"--event-log-handler {options.event_log_handler}: no log handlers are registered "
+            "here; what happens to the workers is on the launcher's stderr"
+        )
+    if options.logs_specs:
+        raise ValueError(
+            f"--logs-specs {options.logs_specs}: classes of PyTorch's are not loaded here; use "
+            "--log-dir, --redirects, --tee and --local-ranks-filter"
+        )
+
+
+def _binding(mode: str | None, nproc: int) -> str | None:
+    if mode is None:
+        return None
+    if mode not in MODES:
+        choices = ", ".join(f"{name} ({meaning})" for name, meaning in MODES.items())
+        raise ValueError(f"--numa-binding must be one of {choices}; got {mode!r}")
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError("--numa-binding needs Linux, which can bind a process to processors")
+    for local_rank in range(nproc):
+        processors(mode, local_rank, nproc)  # raises ValueError where there are too few
+    return mode
 
 
 def _meeting_point(options: Namespace, low: int, high: int) -> tuple[str, int, int | None]:

@@ -59,6 +59,7 @@ class Job:
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
     virtual_local_rank: bool = False
+    numa_binding: str | None = None
 
     def command(self, local_rank: int) -> list[str]:
         """What a worker executes. Python runs unbuffered, so that output appears when printed."""

@@ -44,6 +44,10 @@ OPTIONS: list[tuple[str, Any, Any, str]] = [
     ("signals_to_handle", str, "SIGTERM,SIGINT,SIGHUP,SIGQUIT", "signals that end the job"),
     ("shutdown_timeout", float, None, "seconds between SIGTERM and SIGKILL when workers are "
      "stopped (30)"),
+    ("numa_binding", str, None, "keep workers on the processors near their GPUs, or on shares of "
+     "all: node, socket, exclusive or core-complex"),
+    ("event_log_handler", str, "null", "for torchrun's sake: only null is here"),
+    ("logs_specs", str, None, "not here: use the other options for logs"),
     ("virtual_local_rank", None, False, "each worker sees one GPU only, and is local rank 0"),
 ]  # fmt: skip
 

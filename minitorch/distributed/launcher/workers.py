@@ -17,6 +17,7 @@ from minitorch.distributed.launcher.environment import Place, worker_environment
 from minitorch.distributed.launcher.failure import Failure, recorded_traceback
 from minitorch.distributed.launcher.job import Job
 from minitorch.distributed.launcher.logs import LogFolder
+from minitorch.distributed.launcher.numa import bound
 from minitorch.distributed.launcher.output import Output
 from minitorch.distributed.launcher.watchdog import Watchdog
 
@@ -46,14 +47,15 @@ class Workers:
         place, rank = self._place, self._place.first_rank + local_rank
         error_file = self._logs.error_file(place.round, local_rank)
         piped = place.world_size > 1 or self._logs.takes(local_rank)
-        process = subprocess.Popen(
-            self._job.command(local_rank),
-            env=worker_environment(self._job, place, local_rank, error_file),
-            stdin=None if local_rank == 0 else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else None,
-            stderr=subprocess.PIPE if piped else None,
-            start_new_session=True,
-        )
+        with bound(self._job.numa_binding, local_rank, place.nproc):
+            process = subprocess.Popen(
+                self._job.command(local_rank),
+                env=worker_environment(self._job, place, local_rank, error_file),
+                stdin=None if local_rank == 0 else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else None,
+                stderr=subprocess.PIPE if piped else None,
+                start_new_session=True,
+            )
         self.running[rank] = process
         self._error_files[rank] = error_file
         self._watchdog.watch(process.pid)

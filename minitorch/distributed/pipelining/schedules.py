@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ... import tracing
 from ...autograd.grad_mode import mode
-from ...tensor import Tensor, wrap
+from ...tensor import Tensor
 from .actions import BACKWARD, FORWARD, Action, Orders, Span, gpipe, one_f_one_b
 from .microbatch import merge, split
 from .stage import PipelineStage
@@ -132,7 +130,7 @@ class PipelineSchedule:
             grads = stage.receive_grads()
         else:
             share = 1 / self.n_microbatches if self.scale_grads else 1.0
-            outputs, grads = [loss], [wrap(np.full_like(loss.array, share))]
+            outputs, grads = [loss], [loss.new_full(loss.shape, share)]
         with self._timed(Action(stage.stage_index, BACKWARD, i)):
             stage.backward(i, outputs, grads, last=i == self.n_microbatches - 1)
 

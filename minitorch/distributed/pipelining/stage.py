@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ... import devices
 from ... import distributed as dist
 from ...autograd.differentiate import backward
+from ...dispatch.declare import functions
 from ...dtypes import of as dtype_of
 from ...nn.parallel import DistributedDataParallel
-from ...tensor import Tensor, wrap
+from ...tensor import Tensor
 from ..fsdp import FSDPModule
 
 
@@ -46,8 +48,9 @@ class PipelineStage:
 
     submodule: takes one or several tensors, returns a tensor or a tuple of them, which the next
     stage's takes; it may be wrapped in DistributedDataParallel or sharded by fully_shard, over
-    another group. input_args, output_args: examples of one micro-batch's; not needed, but if given,
-    what comes is compared with their shapes and types. Mirrors
+    another group. device: where the micro-batches arrive, by default the submodule's. input_args,
+    output_args: examples of one micro-batch's; not needed, but if given, what comes is compared
+    with their shapes and types. Mirrors
     torch.distributed.pipelining.PipelineStage. Raises ValueError for an index that is out of range
     or another rank's, RuntimeError for more ranks than stages.
     """
@@ -57,7 +60,7 @@ class PipelineStage:
         submodule: Any,
         stage_index: int,
         num_stages: int,
-        device: Any = "cpu",
+        device: Any = None,
         input_args: Tensor | tuple[Tensor, ...] | None = None,
         output_args: Tensor | tuple[Tensor, ...] | None = None,
         *,
@@ -81,7 +84,8 @@ class PipelineStage:
         self.submod = submodule
         self.stage_index = stage_index
         self.num_stages = num_stages
-        self.device = device
+        place = next((p.device for p in submodule.parameters()), None)
+        self.device = devices.check(place if device is None else device)
         self.group = group
         self.expected = {"inputs": _specs(input_args), "outputs": _specs(output_args)}
         # This step's, from its first micro-batch on.
@@ -154,7 +158,7 @@ class PipelineStage:
             if i == 0:
                 after = self._rank_of(self.stage_index + 1)
                 dist.send_object_list([specs], group=self.group, group_dst=after)
-            self._send(self.stage_index + 1, [t.array for t in outputs])
+            self._send(self.stage_index + 1, outputs)
         return result
 
     def receive_grads(self) -> list[Tensor]:
@@ -179,8 +183,8 @@ class PipelineStage:
             backward(outputs, grads)
         if not self.is_first:
             taught = [t for t in inputs if t.requires_grad]
-            arrays = [np.zeros_like(t.array) if t.grad is None else t.grad.array for t in taught]
-            self._send(self.stage_index - 1, arrays)
+            grads = [t.new_zeros(t.shape) if t.grad is None else t.grad for t in taught]
+            self._send(self.stage_index - 1, grads)
 
     def finish(self) -> None:
         """Wait until all that was sent in this step has left."""
@@ -204,14 +208,17 @@ class PipelineStage:
     def _rank_of(self, stage: int) -> int:
         return stage % self.group_size
 
-    def _send(self, stage: int, arrays: list[np.ndarray]) -> None:
-        self.sends = [(work, array) for work, array in self.sends if not work.is_completed()]
-        for array in arrays:
-            work = dist.isend(array, group=self.group, group_dst=self._rank_of(stage))
-            self.sends.append((work, array))
+    def _send(self, stage: int, tensors: list[Tensor]) -> None:
+        self.sends = [(work, tensor) for work, tensor in self.sends if not work.is_completed()]
+        for tensor in tensors:
+            work = dist.isend(tensor, group=self.group, group_dst=self._rank_of(stage))
+            self.sends.append((work, tensor))
 
     def _receive(self, stage: int, specs: list[Spec]) -> list[Tensor]:
-        tensors = [wrap(np.empty(spec.shape, spec.dtype)) for spec in specs]
+        tensors = [
+            functions["empty"](spec.shape, dtype=dtype_of(spec), device=self.device)
+            for spec in specs
+        ]
         for tensor in tensors:
             dist.recv(tensor, group=self.group, group_src=self._rank_of(stage))
         return tensors

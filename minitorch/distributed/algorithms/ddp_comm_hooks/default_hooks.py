@@ -58,8 +58,15 @@ def bf16_compress_wrapper(hook: Hook) -> Hook:
 
 
 def mean(tensor: torch.Tensor, process_group: Any) -> Future:
-    """A Future of `tensor`, by then the mean over the ranks of a group (None: all ranks)."""
-    tensor.div_(dist.get_world_size(process_group))
+    """A Future of the mean of `tensor` over the ranks of a group (None: all ranks).
+
+    `tensor` itself is used up.
+    """
+    ranks = dist.get_world_size(process_group)
+    if tensor.dtype is torch.float16:  # NumPy divides these one by one, small ones very slowly
+        tensor = (tensor.float() / ranks).half()
+    else:
+        tensor.div_(ranks)
     work: Any = dist.all_reduce(tensor, group=process_group, async_op=True)
     return work.get_future().then(lambda reduced: reduced.value()[0])
 

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minitorch import devices
 from minitorch import distributed as dist
 from minitorch.autograd.grad_mode import no_grad
 from minitorch.distributed.backend import ProcessGroup
@@ -83,7 +84,8 @@ def shard(parameter: Any, dim: int, mesh: DeviceMesh, source: int | None) -> Non
             f"share a parameter must cut it alike, and this one cuts dimension {dim}"
         )
     replicate(parameter, mesh, source)
-    parameter.data = wrap(cut.part(parameter.array).copy())
+    with devices.guard(parameter.array):
+        parameter.data = wrap(cut.part(parameter.array).copy())
     parameter.grad = None
     parameter._sharding = cut
 
