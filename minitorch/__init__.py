@@ -48,6 +48,7 @@ from . import (
     backends,
     cuda,
     distributed,
+    distributions,
     fft,
     func,
     functional,

@@ -13,6 +13,7 @@ import numpy as np
 from minitorch import dtypes
 from minitorch.random.distributions import exponential_
 from minitorch.random.generator import Generator
+from minitorch.random.layout import empty_like
 
 
 def randperm(generator: Generator, n: int) -> np.ndarray:
@@ -42,7 +43,7 @@ def multinomial(
     if not replacement or num_samples == 1:
         # An exponential race: the time until index i arrives has rate weights[i]. The first
         # num_samples to arrive are a sample without replacement.
-        speed = weights / exponential_(generator, np.empty_like(weights))
+        speed = weights / exponential_(generator, empty_like(weights))
         if num_samples == 1:  # a language model's choice of the next token: no need to sort
             return speed.argmax(axis=-1, keepdims=True)
         order = np.argsort(-speed, axis=-1, kind="stable")

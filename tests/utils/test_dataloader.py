@@ -3,7 +3,6 @@
 import collections
 import itertools
 import types
-import warnings
 
 import numpy as np
 import pytest
@@ -308,18 +307,6 @@ def test_random_split(seed, n, fractions, by_length):
     assert_same_state()
 
 
-def test_workers_are_said_to_be_missing():
-    dataset, reference = tensor_datasets(10)
-    with pytest.warns(UserWarning, match="worker processes do not exist") as caught:
-        loader = ours.DataLoader(dataset, 4, num_workers=2, timeout=5, persistent_workers=True)
-    assert len(caught) == 1 and caught[0].filename == __file__
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert_same(list(loader), list(theirs.DataLoader(reference, 4)))
-    assert loader.prefetch_factor == 2 and ours.get_worker_info() is None
-
-
-@pytest.mark.filterwarnings("ignore:.*num_workers")
 @pytest.mark.parametrize("persistent_workers", [False, True])
 def test_epochs_as_with_pytorchs_workers(persistent_workers):
     """A script that asks for workers sees the same batches, and the same random numbers after."""
@@ -334,7 +321,6 @@ def test_epochs_as_with_pytorchs_workers(persistent_workers):
         assert_same_state()
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers")
 @pytest.mark.parametrize(
     "options",
     [

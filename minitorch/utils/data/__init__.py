@@ -4,7 +4,7 @@ PyTorch: torch/utils/data.
 """
 
 from minitorch.utils.data.collate import default_collate, default_convert
-from minitorch.utils.data.dataloader import DataLoader, get_worker_info
+from minitorch.utils.data.dataloader import DataLoader
 from minitorch.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -24,6 +24,7 @@ from minitorch.utils.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from minitorch.utils.data.workers import get_worker_info
 
 __all__ = [
     "BatchSampler",

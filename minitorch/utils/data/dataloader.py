@@ -1,8 +1,8 @@
 """The loader: dataset + sampler + collate = batches.
 
 Invariant: an epoch draws from the random generators what PyTorch's loader draws: one base seed
-when iter() is called (PyTorch would seed its worker processes with it), then what the sampler draws
-at the first batch. So under one seed the batches agree, and so does all that is random after them.
+when iter() is called (with which worker processes are seeded), then what the sampler draws for the
+first batch. So under one seed the batches agree, and so does all that is random after them.
 PyTorch: torch/utils/data/dataloader.py.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from minitorch import cuda, random
 from minitorch.utils.data.collate import default_collate, default_convert, pinned
 from minitorch.utils.data.dataset import Dataset, IterableDataset
+from minitorch.utils.data.deliveries import Deliveries
 from minitorch.utils.data.fetch import map_fetcher, stream_fetcher
 from minitorch.utils.data.sampler import (
     BatchSampler,
@@ -24,22 +25,18 @@ from minitorch.utils.data.sampler import (
     SequentialSampler,
     draw_seed,
 )
+from minitorch.utils.data.workers import Workers
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-def get_worker_info() -> None:
-    """What a worker process knows of itself; None in the main process, where everything runs."""
-    return None
 
 
 class DataLoader(Generic[T_co]):
     """Iterates over a dataset in batches. Mirrors torch.utils.data.DataLoader.
 
     `batch_size=None` (without a batch_sampler) turns batching off: samples come one by one through
-    default_convert. Worker processes do not exist yet: with num_workers > 0 the batches are the
-    same, but are loaded in the main process, and a warning says so.
-    Raises ValueError for options that contradict each other.
+    default_convert. With num_workers > 0 that many processes make the batches: deliveries.py.
+    Raises ValueError for options that contradict each other; while iterating, what a worker has
+    raised, and RuntimeError if one dies or none answers within `timeout` seconds.
     """
 
     _frozen = False
@@ -114,7 +111,8 @@ class DataLoader(Generic[T_co]):
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
         self.in_order = in_order
-        self.base_seed: int | None = None  # PyTorch's for its workers; theirs for good if they stay
+        self.base_seed: int | None = None  # of the workers; theirs for good if they stay
+        self.workers: Workers | None = None  # those that stay
         self.promised_length: int | None = None  # what len() has said of a stream
         self._frozen = True
 
@@ -141,13 +139,6 @@ class DataLoader(Generic[T_co]):
             raise ValueError(
                 "multiprocessing_context can only be used with multi-process loading "
                 f"(num_workers > 0), but got num_workers={num_workers}"
-            )
-        if num_workers > 0:
-            warnings.warn(
-                f"DataLoader: num_workers={num_workers}, but worker processes do not exist in this "
-                "version of minitorch. The batches are loaded in the main process, so "
-                "worker_init_fn, timeout and prefetch_factor have no effect.",
-                stacklevel=3,
             )
 
     def __setattr__(self, name: str, value) -> None:
@@ -190,6 +181,11 @@ class _Epoch:
                 "DataLoader: timeout is the longest wait for a worker process, and needs "
                 f"num_workers > 0; got timeout={loader.timeout} with num_workers=0"
             )
+        if loader.prefetch_factor == 0:
+            raise AssertionError(
+                "DataLoader: prefetch_factor must be greater than 0: it is how many batches each "
+                "worker makes ahead"
+            )
         self._pin = loader.pin_memory and cuda.is_available()
         if loader.pin_memory and not self._pin:
             warnings.warn(
@@ -201,17 +197,38 @@ class _Epoch:
         self._indices = iter(loader.index_sampler)
         if loader.base_seed is None or not loader.persistent_workers:
             loader.base_seed = draw_seed(loader.generator)
-        self._fetch = (stream_fetcher if loader.is_stream else map_fetcher)(loader)
+        self._given = 0
+        if loader.num_workers:
+            workers = loader.workers or Workers(loader)
+            if loader.persistent_workers:
+                loader.workers = workers
+            self._batches: Iterator = Deliveries(loader, workers, self._indices)
+        else:
+            fetch = (stream_fetcher if loader.is_stream else map_fetcher)(loader)
+            self._batches = map(fetch, self._indices)
 
     def __iter__(self) -> _Epoch:
         return self
 
     def __next__(self):
-        batch = self._fetch(next(self._indices))
+        batch = next(self._batches)
+        self._given += 1
+        promised = self._loader.promised_length
+        if promised is not None and self._given > promised:
+            self._warn_of_length(promised)
         return pinned(batch) if self._pin else batch
 
     def __len__(self) -> int:
         return len(self._loader.index_sampler)
+
+    def _warn_of_length(self, promised: int) -> None:
+        text = (
+            f"Length of IterableDataset {self._loader.dataset} was reported to be {promised} "
+            f"(when accessing len(dataloader)), but {self._given} samples have been fetched."
+        )
+        if self._loader.num_workers:
+            text += " Each worker goes through all of it, unless it looks at get_worker_info()."
+        warnings.warn(text, stacklevel=3)
 
 
 def _check_unspecified(shuffle, sampler, batch_sampler) -> None:

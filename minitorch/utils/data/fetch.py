@@ -6,7 +6,6 @@ PyTorch: torch/utils/data/_utils/fetch.py.
 from __future__ import annotations
 
 import itertools
-import warnings
 
 from minitorch.creation import as_tensor
 from minitorch.utils.data.collate import default_collate
@@ -31,7 +30,6 @@ def map_fetcher(loader):
 def stream_fetcher(loader):
     """The same for a stream: of a batch of indices only their number matters."""
     stream = iter(loader.dataset)
-    fetched = itertools.count(1)
 
     def fetch(index):
         if loader.batch_sampler is None:
@@ -40,13 +38,6 @@ def stream_fetcher(loader):
             data = list(itertools.islice(stream, len(index)))
             if not data or (loader.drop_last and len(data) < len(index)):
                 raise StopIteration
-        number, promised = next(fetched), loader.promised_length
-        if promised is not None and number > promised:
-            warnings.warn(
-                f"Length of IterableDataset {loader.dataset} was reported to be {promised} "
-                f"(when accessing len(dataloader)), but {number} samples have been fetched.",
-                stacklevel=3,
-            )
         return loader.collate_fn(data)
 
     return fetch
