@@ -185,11 +185,13 @@ class Stream:
         return event
 
     def __enter__(self) -> Stream:
+        runtime.gpu(self.device).__enter__()
         self._stream.__enter__()
         return self
 
     def __exit__(self, *exception) -> None:
         self._stream.__exit__(*exception)
+        runtime.gpu(self.device).__exit__(*exception)
 
 
 def current_stream(device=None) -> Stream:
@@ -205,8 +207,9 @@ def default_stream(device=None) -> Stream:
 
 
 def set_stream(stream: Stream) -> None:
-    """Let work go to this stream from now on. Mirrors torch.cuda.set_stream."""
+    """Let work go to this stream, and its GPU, from now on. Mirrors torch.cuda.set_stream."""
     if stream is not None:
+        set_device(stream.device)
         stream._stream.use()
 
 

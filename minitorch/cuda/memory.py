@@ -15,7 +15,8 @@ from . import runtime
 class _Peak:
     """Counts the bytes that the devices' memories give out, and the most so far.
 
-    CuPy calls hooks on the thread that has set them: the first to use a GPU.
+    CuPy calls hooks on the thread that has set them: the first to use a GPU. What was in use by
+    then is asked of the device's memory, when it first gives something out.
     """
 
     def __init__(self) -> None:
@@ -23,7 +24,7 @@ class _Peak:
         self.most: dict[int, int] = {}
 
     def add(self, device_id: int, nbytes: int) -> None:
-        used = self.used[device_id] = self.used.get(device_id, 0) + nbytes
+        used = self.used[device_id] = self.used[device_id] + nbytes
         self.most[device_id] = max(used, self.most.get(device_id, 0))
 
 
@@ -37,10 +38,13 @@ def watch(library) -> None:
         name = "minitorch"
 
         def malloc_postprocess(self, *, device_id, mem_size, **others):
+            if device_id not in peak.used:
+                peak.used[device_id] = library.get_default_memory_pool().used_bytes() - mem_size
             peak.add(device_id, mem_size)
 
         def free_postprocess(self, *, device_id, mem_size, **others):
-            peak.add(device_id, -mem_size)
+            if device_id in peak.used:
+                peak.add(device_id, -mem_size)
 
     peak.__init__()  # type: ignore[misc]
     Hook().__enter__()
@@ -68,7 +72,7 @@ def max_memory_allocated(device=None) -> int:
 
     Mirrors torch.cuda.max_memory_allocated.
     """
-    return peak.most.get(runtime.gpu(device).id, 0)
+    return max(peak.most.get(runtime.gpu(device).id, 0), memory_allocated(device))
 
 
 def max_memory_reserved(device=None) -> int:
@@ -81,8 +85,7 @@ def max_memory_reserved(device=None) -> int:
 
 def reset_peak_memory_stats(device=None) -> None:
     """Let `max_memory_allocated` begin anew. Mirrors torch.cuda.reset_peak_memory_stats."""
-    number = runtime.gpu(device).id
-    peak.most[number] = peak.used.get(number, 0)
+    peak.most[runtime.gpu(device).id] = memory_allocated(device)
 
 
 def memory_stats(device=None) -> dict[str, int]:

@@ -21,6 +21,17 @@ extern "C" __global__ void warp_synchronous(const float* x, float* y) {
     y[threadIdx.x] = sum;
 }
 
+// The last of the readers writes: each read comes before it by a __syncwarp of its own.
+extern "C" __global__ void readers_in_turn(const float* x, float* y) {
+    __shared__ float slot;
+    if (threadIdx.x == 0) slot = x[0];
+    for (int i = 0; i < 32; i++) {
+        __syncwarp();
+        if (threadIdx.x == i) y[i] = slot;
+        if (threadIdx.x == i && i % 4 == 3) slot = x[i];
+    }
+}
+
 // The two halves of a warp go their own ways, and then meet.
 extern "C" __global__ void halves_of_a_warp(const float* x, float* y) {
     __shared__ float part[32];

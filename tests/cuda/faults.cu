@@ -192,6 +192,44 @@ extern "C" __global__ void misaligned_atomic(const float* x, float* y) {
     atomicAdd(reinterpret_cast<int*>(reinterpret_cast<char*>(y) + 2), 1);  // FAULT
 }
 
+// ---- Arrays made empty: here y, of which nothing is written --------------------------------------
+
+extern "C" __global__ void adds_to_empty(const float* x, float* y) {
+    y[threadIdx.x] += x[threadIdx.x];  // FAULT
+}
+
+extern "C" __global__ void adds_atomically_to_empty(const float* x, float* y) {
+    atomicAdd(&y[threadIdx.x % 8], x[threadIdx.x]);  // FAULT
+}
+
+extern "C" __global__ void reads_empty_through_const(const float* y, float* out) {
+    out[threadIdx.x] = y[threadIdx.x];  // FAULT
+}
+
+extern "C" __global__ void sums_more_than_is_written(const float* x, float* y, int n) {
+    for (int i = threadIdx.x; i < n; i += blockDim.x) y[i] = x[i];
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (int i = 0; i <= n; i++) y[0] += y[i];  // FAULT
+}
+
+extern "C" __global__ void reads_a_vector_of_three(const float* x, float* y) {
+    for (int i = 0; i < 3; i++) y[4 * threadIdx.x + i] = x[i];
+    float4 v = reinterpret_cast<float4*>(y)[threadIdx.x];  // FAULT
+    y[4 * threadIdx.x] = v.x + v.w;
+}
+
+extern "C" __global__ void writes_one_byte_of_four(const float* x, float* y) {
+    reinterpret_cast<unsigned char*>(y + threadIdx.x)[1] = 1;
+    y[threadIdx.x] *= 2;  // FAULT
+}
+
+extern "C" __global__ void odd_elements_are_forgotten(const float* x, float* y) {
+    if (threadIdx.x % 2 == 0) y[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x == 0) y[0] = y[2] + y[3];  // FAULT
+}
+
 // ---- Barriers and warps ---------------------------------------------------------------------------
 
 extern "C" __global__ void return_before_barrier(const float* x, float* y, int n) {
@@ -238,6 +276,15 @@ extern "C" __global__ void shuffles_in_two_branches(const float* x, float* y) {
     y[threadIdx.x] = v;
 }
 
+extern "C" __global__ void shuffle_of_seven(const float* x, float* y) {
+    y[threadIdx.x] = __shfl_sync(0xffffffffu, x[threadIdx.x], 0, 7);  // FAULT
+}
+
+extern "C" __global__ void shuffle_from_the_gone(const float* x, float* y) {
+    if (threadIdx.x < 4) return;
+    y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, x[threadIdx.x], 4);  // FAULT
+}
+
 extern "C" __global__ void mask_of_activemask(const float* x, float* y) {
     unsigned mask = __activemask();
     y[threadIdx.x] = __shfl_xor_sync(mask, x[threadIdx.x], 1);  // FAULT
@@ -273,6 +320,12 @@ extern "C" __global__ void too_much_static_shared(const float* x, float* y) {
     __shared__ double big[7000];
     big[threadIdx.x] = x[threadIdx.x];
     y[threadIdx.x] = (float)big[threadIdx.x];
+}
+
+extern "C" __global__ void __launch_bounds__(2 * 32, 4) bounded(const float* x, float* y) {
+    __shared__ float part[1 << 10];
+    part[threadIdx.x] = x[threadIdx.x];
+    y[threadIdx.x] = part[threadIdx.x];
 }
 
 // ---- A fault inside of a function that kernels share ----------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 
 from minitorch.kernels.cuda import launch
 
-from . import nvrtc, twins
+from . import nvrtc, sanitize, twins
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
 DTYPES = ["float32", "float16", "bfloat16", "float64"]
@@ -35,6 +35,8 @@ This page is made by `python -m tests.cuda.report --write`. **No number on it wa
 - *launches* in the emulator, while the tests of `tests/cuda` ran; each runs twice, with the
   threads in two random orders. *verdict*: "clean" if there was no race, no access out of bounds, no
   value read before it was written, no barrier that some threads missed, and the tests passed.
+- *sanitizer*: what NVIDIA's compute-sanitizer reported of the kernel on a real GPU
+  (`python -m tests.cuda.sanitize`).
 - *worst error* of all those tests against NumPy on the CPU, for each type of elements: the
   difference, divided by the expected value where that is above 1. Where a test launches several
   kernels, it counts for each.
@@ -42,6 +44,7 @@ This page is made by `python -m tests.cuda.report --write`. **No number on it wa
 """
 HEADINGS = [
     *("kernel", "file", "sm_80", "sm_90", "sm_100", "spills", "shared", "launches", "verdict"),
+    "sanitizer",
     *DTYPES,
 ]
 
@@ -94,6 +97,11 @@ class Observer:
                 self.failures[kernel].add(report.nodeid)
 
 
+def second_opinion(kernel: str) -> str:
+    """compute-sanitizer's verdict."""
+    return sanitize.verdicts().get(kernel, "not run")
+
+
 def table() -> str:
     """The page's table. Runs for a minute or two."""
     files = launch.files()
@@ -123,6 +131,7 @@ def table() -> str:
                 max(n.shared for n in of),
                 launches,
                 verdict if launches else "not run",
+                second_opinion(kernel),
                 *[
                     f"{observer.errors[kernel, d]:.0e}" if (kernel, d) in observer.errors else ""
                     for d in DTYPES

@@ -23,3 +23,4 @@ def test_it_runs(words, rows):
     device, headings, *lines = done.stdout.splitlines()
     assert "emulator" in device and "of a copy" in headings
     assert len(lines) >= rows and not [line for line in lines if "kernel" in line], done.stdout
+    assert "ours alone" in device and lines[0].startswith("launch add")

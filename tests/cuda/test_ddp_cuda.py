@@ -1,20 +1,26 @@
-"""Several processes with emulated GPUs: collectives of their tensors, and DistributedDataParallel.
+"""Several processes with GPUs: collectives of their tensors, and DistributedDataParallel.
 
 What is expected is what the same calls give on the CPU, which tests/distributed holds against
 PyTorch. As elsewhere in these tests, a rank's GPU need not be its current one.
 """
 
 import os
+import re
 import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
+import minitorch
+from minitorch.distributed import staging
+
 from ..distributed.harness import run_ranks
+from .gpus import COUNT, environment
 
 MNIST = Path(__file__).parents[2] / "examples" / "train_mnist.py"
 
@@ -23,22 +29,22 @@ DTYPES = ["float32", "float16", "bfloat16", "float64", "complex64", "int64", "ui
 
 def play(rank, world_size, scenarios, gpus):
     """Each scenario, on the CPU and on this rank's GPU: {name: (expected, got)}."""
-    os.environ["MINITORCH_CUDA"] = f"emulate:{gpus}"
+    os.environ |= environment(gpus)
     import minitorch as torch
 
-    here, there = torch.device("cpu"), torch.device("cuda", rank % gpus)
+    here, there = torch.device("cpu"), torch.device("cuda", rank % min(gpus, COUNT))
     results = {}
-    for name in scenarios:
-        results[name] = tuple(SCENARIOS[name](torch, rank, where) for where in (here, there))
+    for function in scenarios:
+        results[function.__name__] = tuple(function(torch, rank, where) for where in (here, there))
         assert torch.cuda.current_device() == 0
     return results
 
 
-SCENARIOS = {}
+SCENARIOS = []
 
 
 def scenario(function):
-    SCENARIOS[function.__name__] = function
+    SCENARIOS.append(function)
     return function
 
 
@@ -96,6 +102,46 @@ def every_dtype(torch, rank, where):
 
 
 @scenario
+def every_reduction(torch, rank, where):
+    """Or its error."""
+    results = []
+    for name in [*DTYPES, "int8", "int16", "int32", "complex128"]:
+        for op in torch.distributed.ReduceOp:
+            t = numbers(torch, rank, where, 9, dtype=name)
+            try:
+                torch.distributed.all_reduce(t, op)
+                results.append(values(t))
+            except (RuntimeError, ValueError) as error:
+                results.append(str(error))
+    return results
+
+
+@scenario
+def messages(torch, rank, where):
+    """Many at once, in both directions; a rank's part may be larger than the other's, or none."""
+    dist, other = torch.distributed, 1 - rank
+    mine = [numbers(torch, rank + i, where, 4, 3) for i in range(4)]
+    came = [torch.zeros(4, 3, device=where) for _ in range(4)]
+    ops = [dist.P2POp(dist.isend, t, other) for t in mine]
+    ops += [dist.P2POp(dist.irecv, t, other) for t in came]
+    for work in dist.batch_isend_irecv(ops):
+        work.wait()
+    parts = [torch.zeros(n, 2, device=where) for n in (5, 0)]
+    dist.all_gather(parts, numbers(torch, rank, where, (5, 0)[rank], 2))
+    rows = torch.zeros(3 + rank, 2, device=where)
+    splits = [1 + rank, 2]
+    dist.all_to_all_single(
+        rows, numbers(torch, rank, where, 3 + rank, 2), splits, [1, 2] if rank == 0 else [2, 2]
+    )
+    # What is overwritten may still be in use when the call is made.
+    late = torch.ones(1000, device=where)
+    for _ in range(3):
+        late = late * 2
+    dist.broadcast(late.fill_(rank), 0)
+    return values(*came, *parts, rows, late)
+
+
+@scenario
 def every_layout(torch, rank, where):
     """Views with gaps and of another order, none at all, and no dimension."""
     wide = numbers(torch, rank, where, 6, 8)
@@ -113,8 +159,22 @@ def objects_and_versions(torch, rank, where):
     version = x._version
     torch.distributed.all_reduce(x)
     assert x._version > version
+    dist = torch.distributed
     objects = [None, None]
-    torch.distributed.all_gather_object(objects, x)
+    dist.all_gather_object(objects, x)
+    found = [x if rank == 0 else None, {"on": rank}]
+    dist.broadcast_object_list(found, 0)
+    objects.append(found[0])
+    given = [x, x + 1] if rank == 1 else None
+    dist.scatter_object_list(found, given, 1)
+    objects.append(found[0])
+    gathered = [None, None] if rank == 0 else None
+    dist.gather_object(x * 2, gathered, 0)
+    if rank == 0:
+        dist.send_object_list([x], 1)
+        objects += gathered
+    else:
+        dist.recv_object_list(found[:1], 0)
     assert {o.device for o in objects} <= {torch.device("cpu"), *map(torch.device, range(2))}
     return values(*objects)
 
@@ -226,7 +286,7 @@ def flat(nested):
 
 @pytest.mark.parametrize("gpus", [1, 2], ids=["one GPU for both", "a GPU for each"])
 def test_the_same_as_on_the_cpu(gpus):
-    ranks = run_ranks(play, 2, list(SCENARIOS), gpus, timeout=240, method="forkserver")
+    ranks = run_ranks(play, 2, SCENARIOS, gpus, timeout=240, method="forkserver")
     for rank, results in enumerate(ranks):
         for name, (expected, got) in results.items():
             if name.startswith("ddp"):  # a GPU's kernels add in another order
@@ -241,16 +301,16 @@ def test_the_same_as_on_the_cpu(gpus):
 
 def train_mnist(rank, world_size):
     """The losses of some steps of the example's network, on the CPU and on this rank's GPU."""
-    os.environ |= {"MINITORCH_CUDA": "emulate:2", "MINITORCH_CUDA_CHECKS": "0"}
+    os.environ |= environment(2, checks=False)
     import minitorch as torch
 
     example = runpy.run_path(str(MNIST))
     train_set, _ = example["load_mnist"]()
     losses = {}
-    for device in ("cpu", f"cuda:{rank}"):
+    for device in ("cpu", f"cuda:{rank % COUNT}"):
         torch.manual_seed(0)
         net = example["Net"](dropout=0).to(device)
-        ids = None if device == "cpu" else [rank]
+        ids = None if device == "cpu" else [rank % COUNT]
         model = torch.nn.parallel.DistributedDataParallel(net, device_ids=ids)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
         losses[device] = []
@@ -306,30 +366,100 @@ def test_a_late_gpu_keeps_nobody_waiting():
     assert run_ranks(meanwhile, 2, method="forkserver") == [[3, 3, 3]] * 2
 
 
+def test_results_wait_until_the_array_is_free(monkeypatch):
+    """What was asked of the GPU before the call may still read what the call overwrites."""
+    array = minitorch.zeros(3, device="cuda").array
+    copier, stage = staging._copier(array.device.id), staging.Stage()
+    stream = mock.MagicMock(wraps=copier._stream)
+    monkeypatch.setattr(copier, "_stream", stream)
+    host = stage.fill(array)
+    host[:] = 7
+    ((_, _, free),) = stage._results
+    assert list(stage.around(lambda link: iter(()))(None)) == []
+    assert stream.wait_event.call_args_list == [mock.call(free)]
+    stage.hand_over()
+    assert array.tolist() == [7, 7, 7]
+
+
 SCRIPT = """
 import os
 import minitorch as torch
 import minitorch.distributed as dist
+from minitorch import nn
+from minitorch.nn.parallel import DistributedDataParallel as DDP
+from minitorch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-dist.init_process_group("nccl")
-rank = int(os.environ["LOCAL_RANK"])
-torch.cuda.set_device(rank)
-model = torch.nn.parallel.DistributedDataParallel(
-    torch.nn.Linear(3, 1).cuda(), device_ids=[rank], output_device=rank
-)
-torch.manual_seed(rank)
-model(torch.ones(4, 3, device="cuda") * (rank + 1)).sum().backward()
-print(dist.get_backend(), model.module.weight.grad.device, model.module.weight.grad.tolist())
-dist.destroy_process_group()
+def main():
+    use_cuda = torch.cuda.is_available()
+    dist.init_process_group(backend="nccl" if use_cuda else "gloo", init_method="env://")
+    local_rank = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", local_rank) if use_cuda else torch.device("cpu")
+    torch.manual_seed(0)
+    if use_cuda:
+        torch.cuda.set_device(local_rank)
+        torch.cuda.manual_seed_all(0)
+        torch.backends.cudnn.benchmark = True
+    data = TensorDataset(torch.randn(48, 1, 6, 6), torch.randint(0, 3, (48,)))
+    sampler = DistributedSampler(data)
+    loader = DataLoader(data, batch_size=8, sampler=sampler, pin_memory=use_cuda)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    )
+    if use_cuda:
+        model = model.cuda()
+    ids = {"device_ids": [local_rank], "output_device": local_rank} if use_cuda else {}
+    model = DDP(model, **ids)
+    criterion = nn.CrossEntropyLoss().to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    scaler = torch.cuda.amp.GradScaler(enabled=use_cuda)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        for images, labels in loader:
+            images = images.to(device, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
+            optimizer.zero_grad(set_to_none=True)
+            loss = criterion(model(images), labels)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            mean = loss.detach().clone()
+            dist.all_reduce(mean, op=dist.ReduceOp.AVG)
+            if dist.get_rank() == 0:
+                print("loss", mean.item(), flush=True)
+        dist.barrier(device_ids=[local_rank] if use_cuda else None)
+    if dist.get_rank() == 0:
+        torch.save(model.module.state_dict(), "model.pt")
+    dist.barrier()
+    where = {"cuda:0": f"cuda:{local_rank}"} if use_cuda else None
+    state = torch.load("model.pt", map_location=where)
+    assert all(t.device == device for t in state.values())
+    model.module.load_state_dict(state)
+    print("backend", dist.get_backend(), "on", next(model.parameters()).device, flush=True)
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    main()
 """
 
 
 def test_a_script_that_insists_on_nccl(tmp_path):
-    """Emulated GPUs have no NCCL; the script runs all the same."""
+    """What people write, started by minitorchrun. Emulated GPUs have no NCCL; it runs all the
+    same, with the losses that it has on a CPU."""
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "minitorch.distributed.run", "--nproc_per_node=2", "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    lines = [line[line.index("nccl") :] for line in done.stdout.splitlines() if "nccl" in line]
-    assert sorted(lines) == [f"nccl cuda:{rank} [[6.0, 6.0, 6.0]]" for rank in range(2)]
-    assert "backend nccl: minitorch's own backend, zmq, takes its place" in done.stderr
+    printed = {}
+    for emulated in (False, True):
+        here = environment(2, checks=False) if emulated else {"CUDA_VISIBLE_DEVICES": ""}
+        env = {k: v for k, v in os.environ.items() if k != "MINITORCH_CUDA"} | here
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        ours = "backend nccl: minitorch's own backend, zmq, takes its place" in done.stderr
+        assert ours == emulated
+        losses = [float(x) for x in re.findall(r"loss ([\d.]+)", done.stdout)]
+        printed[emulated] = losses, sorted(re.findall(r"backend \w+ on [\w:]+", done.stdout))
+    (on_cpu, cpus), (on_gpu, gpus) = printed.values()
+    assert len(on_cpu) == 6 and on_gpu == pytest.approx(on_cpu, rel=1e-4)
+    assert cpus == ["backend gloo on cpu"] * 2
+    assert gpus == [f"backend nccl on cuda:{rank}" for rank in range(2)]

@@ -1,6 +1,6 @@
-"""Where tensors are, and what may meet: PyTorch's rules, on two emulated GPUs.
+"""Where tensors are, and what may meet: PyTorch's rules, on two GPUs.
 
-No GPU is at hand to compare with; what is asserted is what PyTorch documents of CUDA tensors.
+There may be no GPU to compare with; what is asserted is what PyTorch documents of CUDA tensors.
 """
 
 import copy
@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import minitorch as torch
+from minitorch.cuda import emulator, runtime
+
+from .gpus import OTHER
 
 
 def test_values_go_there_and_back():
@@ -29,11 +32,11 @@ def test_values_go_there_and_back():
 def test_results_are_where_their_inputs_are():
     """Also where the current GPU is another one."""
     assert torch.cuda.current_device() == 0
-    x = torch.ones(3, 3, device="cuda:1", requires_grad=True)
+    x = torch.ones(3, 3, device=OTHER, requires_grad=True)
     y = (x @ x).exp().sum() + x[1:].mean() * 2
-    assert y.device == torch.device("cuda:1")
+    assert y.device == torch.device(OTHER)
     y.backward()
-    assert x.grad.device == torch.device("cuda:1") and torch.cuda.current_device() == 0
+    assert x.grad.device == torch.device(OTHER) and torch.cuda.current_device() == 0
     z = torch.ones(3, 3, requires_grad=True)
     ((z @ z).exp().sum() + z[1:].mean() * 2).backward()
     assert torch.allclose(x.grad.cpu(), z.grad)
@@ -41,7 +44,7 @@ def test_results_are_where_their_inputs_are():
 
 def test_gradients_cross_between_devices():
     x = torch.ones(2, requires_grad=True)
-    y = (x.cuda() * 3).to("cuda:1") * 2
+    y = (x.cuda() * 3).to(OTHER) * 2
     y.sum().backward()
     assert x.grad.device.type == "cpu" and x.grad.tolist() == [6, 6]
 
@@ -55,7 +58,7 @@ def test_only_numbers_may_be_elsewhere():
         lambda: here * there,
         lambda: there @ here,
         lambda: torch.cat([there, here]),
-        lambda: there + torch.ones(2, device="cuda:1"),
+        lambda: there + torch.ones(2, device=OTHER),
         lambda: here + torch.tensor(1.0, device="cuda") * torch.ones(2, device="cuda"),
     ):
         with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
@@ -70,20 +73,20 @@ def test_numpy_is_the_hosts():
 
 
 def test_new_tensors():
-    like = torch.ones(2, device="cuda:1")
+    like = torch.ones(2, device=OTHER)
     for made in (
-        torch.zeros(2, device="cuda:1"),
+        torch.zeros(2, device=OTHER),
         torch.zeros_like(like),
         torch.rand_like(like),
         like.new_full((2,), 3.0),
         torch.tensor(like),
-        torch.as_tensor([1.0, 2], device="cuda:1"),
+        torch.as_tensor([1.0, 2], device=OTHER),
         torch.arange(2, device=torch.device("cuda", 1)),
         torch.empty(2, device=1),
     ):
-        assert made.device == torch.device("cuda:1")
-    with torch.device("cuda:1"):
-        assert torch.ones(2).device == torch.device("cuda:1")
+        assert made.device == torch.device(OTHER)
+    with torch.device(OTHER):
+        assert torch.ones(2).device == torch.device(OTHER)
     assert torch.ones(2).device == torch.device("cpu")
     torch.cuda.set_device(1)
     try:
@@ -107,7 +110,7 @@ def test_modules_move():
     expected = model(x).tolist()
     weight = model[0].weight
     assert model.cuda(1) is model and model[0].weight is weight and weight.device.index == 1
-    out = model(x.to("cuda:1"))
+    out = model(x.to(OTHER))
     out.sum().backward()
     assert weight.grad.device.index == 1
     assert np.allclose(out.tolist(), expected)
@@ -115,7 +118,7 @@ def test_modules_move():
 
 
 def test_copies_and_files(tmp_path):
-    x = torch.arange(3.0, device="cuda:1")
+    x = torch.arange(3.0, device=OTHER)
     for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x)), x.clone()):
         assert twin.device == x.device and twin.tolist() == [0, 1, 2]
     torch.save({"x": x}, tmp_path / "x.pt")
@@ -135,6 +138,18 @@ def test_memory_is_counted():
     del x, y
     assert torch.cuda.memory_allocated() == before
     assert torch.cuda.max_memory_allocated() >= before + 8192
+
+
+def test_memory_in_use_before_it_was_watched():
+    runtime.found.cache_clear()
+    x = emulator.zeros(1000, "float32")
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    assert torch.cuda.max_memory_allocated() == before >= 4096
+    y = emulator.zeros(2000, "float32")
+    del x, y
+    assert torch.cuda.memory_allocated() == before - 4096
+    assert torch.cuda.max_memory_allocated() == before + 8192
 
 
 def test_what_is_asked_of_a_gpu():
@@ -160,10 +175,10 @@ def test_the_old_types():
 
 
 def test_defaults():
-    torch.set_default_device("cuda:1")
+    torch.set_default_device(OTHER)
     try:
-        assert torch.ones(2).device == torch.device("cuda:1")
-        assert torch.nn.Linear(2, 2).weight.device == torch.device("cuda:1")
+        assert torch.ones(2).device == torch.device(OTHER)
+        assert torch.nn.Linear(2, 2).weight.device == torch.device(OTHER)
         with torch.device("cpu"):
             assert torch.ones(2).is_cpu
     finally:
@@ -189,13 +204,18 @@ def test_seeds_and_generators():
 
 def test_streams():
     stream = torch.cuda.Stream(device=1)
-    assert stream.device == torch.device("cuda:1") and stream.query()
+    assert stream.device == torch.device(OTHER) and stream.query()
     with torch.cuda.stream(stream):
-        x = torch.ones(2, device="cuda:1") + 1
+        assert torch.cuda.current_device() == 1
+        x = torch.ones(2, device=OTHER) + 1
     torch.cuda.current_stream().wait_stream(stream)
     stream.synchronize()
     assert x.tolist() == [2, 2]
-    torch.cuda.set_stream(torch.cuda.default_stream())
+    assert torch.cuda.current_device() == 0
+    torch.cuda.set_stream(stream)
+    assert torch.cuda.current_device() == 1
+    torch.cuda.set_stream(torch.cuda.default_stream(0))
+    assert torch.cuda.current_device() == 0
 
 
 def test_memory_in_words():
@@ -207,13 +227,13 @@ def test_memory_in_words():
 
 
 def test_dlpack_and_storage():
-    x = torch.arange(6.0, device="cuda:1").reshape(2, 3)
-    assert x[1].storage_offset() == 3 and x.untyped_storage().device == torch.device("cuda:1")
+    x = torch.arange(6.0, device=OTHER).reshape(2, 3)
+    assert x[1].storage_offset() == 3 and x.untyped_storage().device == torch.device(OTHER)
     assert x.as_strided((2, 2), (1, 2), 1).tolist() == [[1, 3], [2, 4]]
     assert x.t().contiguous().is_contiguous() and not x.t().is_contiguous()
     x.resize_(3, 2)
     assert x.tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert x.resize_(2, 4).shape == (2, 4) and x.device == torch.device("cuda:1")
+    assert x.resize_(2, 4).shape == (2, 4) and x.device == torch.device(OTHER)
 
 
 def in_another_process(code: str, **environment) -> str:

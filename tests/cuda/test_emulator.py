@@ -51,6 +51,12 @@ def test_syncwarp_orders_a_warp(kernel):
     np.testing.assert_allclose(y.get(), np.repeat(x.sum(1, keepdims=True), 32, 1), rtol=1e-5)
 
 
+def test_readers_in_turn(kernel):
+    x, y = random(32), zeros(32)
+    kernel("readers_in_turn")((1,), (32,), (on_device(x), y))
+    np.testing.assert_array_equal(y.get(), x[np.maximum(np.arange(32) // 4 * 4 - 1, 0)])
+
+
 def test_masks_of_half_a_warp(kernel):
     x, y = random(32), zeros(32)
     kernel("halves_of_a_warp")((1,), (32,), (on_device(x), y))
@@ -218,6 +224,37 @@ def test_neighbours_in_one_allocation_are_apart(kernel, checks):
     if checks == "checked":
         with pytest.raises(KernelError, match="out of bounds"):
             kernel("grid_stride")((1,), (64,), (x[:100], x[100:], i32(101)))
+
+
+FILLED = {
+    "in parts": lambda y: (y.__setitem__(slice(10), 0), y.__setitem__(slice(10, None), 0)),
+    "by indices": lambda y: y.__setitem__(np.arange(64), 0),
+    "by a mask": lambda y: y.__setitem__(y[:].copy() > -np.inf, 0) or y.fill(0),
+    "backwards": lambda y: y[::-1].__setitem__(..., 0),
+    "in columns": lambda y: y.reshape(8, 8).T.__setitem__(slice(None), 0),
+    "by set": lambda y: y.set(np.zeros(64, "f")),
+    "in place": lambda y: y.__imul__(0),
+    "by out=": lambda y: np.multiply(emulator.zeros(64, "f"), 2, out=y),
+    "by copyto": lambda y: np.copyto(y, emulator.zeros(64, "f")),
+    "as bytes": lambda y: y.view(np.uint8).fill(0),
+    "elsewhere": lambda y: emulator.ndarray((64,), "f", y.data).__setitem__(..., 0),
+}
+
+
+@pytest.mark.parametrize("fill", FILLED.values(), ids=FILLED)
+@pytest.mark.parametrize("make", [emulator.empty, emulator.ndarray], ids=["empty", "ndarray"])
+def test_what_numpys_functions_fill_is_written(kernel, make, fill):
+    y, out = make((64,), "f"), zeros(64)
+    fill(y)
+    kernel("grid_stride")((1,), (64,), (y, out, i32(64)))
+
+
+def test_what_a_kernel_fills_is_written(kernel):
+    y, out = np.empty_like(zeros(64)), zeros(64)
+    for half in (y[:32], y[32:]):
+        kernel("grid_stride")((1,), (64,), (on_device(np.ones(32)), half, i32(32)))
+    kernel("grid_stride")((1,), (64,), (y, out, i32(64)))
+    assert out.get().sum() == 256
 
 
 def test_empty_arrays(kernel):

@@ -1,8 +1,10 @@
 """How kernels become libraries: what is done to their source, and the cache."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,49 @@ def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     assert tmp_path not in folder.parents and os.access(folder, os.W_OK)
     assert folder.stat().st_mode & 0o077 == 0, "for this user alone"
     folder.rmdir()
+
+
+def test_without_a_home(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # a container's user without a name
+    compiler.cache_folder.cache_clear()
+    assert os.access(compiler.cache_folder(), os.W_OK)
+    compiler.cache_folder.cache_clear()
+
+
+def test_library_cut_off_by_a_crash(monkeypatch):
+    load, loaded = ctypes.CDLL, []
+
+    def load_after_a_crash(path):
+        if not loaded:
+            Path(path).write_bytes(b"\x7fELF")
+        loaded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(ctypes, "CDLL", load_after_a_crash)
+    RawModule(code=SOURCE.replace("FACTOR", str(os.getpid()))).library(checked=False)
+    assert len(loaded) == 2 and os.stat(loaded[0]).st_size > 1000
+    os.unlink(loaded[0])
+
+
+def test_disk_that_is_full(empty_cache, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiler.tempfile, "mkstemp", full)
+    with pytest.raises(CompileError, match="No space left on device.*XDG_CACHE_HOME"):
+        RawModule(code=SOURCE).library(checked=True)
+
+
+def test_compiler_that_is_killed_leaves_nothing(empty_cache, monkeypatch):
+    fake = empty_cache / "g++"
+    fake.write_text("#!/bin/sh\nkill -9 $$\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{empty_cache}:{os.environ['PATH']}")
+    with pytest.raises(CompileError, match="g.. was ended by signal 9"):
+        RawModule(code=SOURCE).library(checked=True)
+    assert not list((empty_cache / "minitorch" / "emulator").iterdir())
 
 
 def test_without_a_compiler(empty_cache, monkeypatch):

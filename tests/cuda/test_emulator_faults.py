@@ -31,15 +31,19 @@ def marked_lines(name: str) -> set[int]:
     return {i + 1 for i in range(start, end) if "// FAULT" in LINES[i]}
 
 
-AFTER = r"after thread \d+('s| of another block's) (read|write|atomic operation) \(faults.cu:\d+\)"
+TRIPLE = r"\(\d+,\d+,\d+\)"
+AFTER = (
+    rf"after (block {TRIPLE} )?thread {TRIPLE}'s (read|write|atomic operation) \(faults.cu:\d+\)"
+)
 RACE = r"race on shared memory: (read|write|atomic operation) of {} " + AFTER
-GLOBAL = r"race on global memory: (read|write) of element \d+ " + AFTER
+GLOBAL = r"race on global memory: (read|write) of (y|partial)\[\d+\] " + AFTER
 UNWRITTEN = r"read of shared memory that no thread of this block has written: {}"
-OUTSIDE = "out of bounds: {} of {} bytes that belong to no array of this launch"
+OUTSIDE = r"out of bounds: {} of {}\[{}\], where there are \d+ elements"
+EMPTY = r"read of memory that nothing has written: y\[{}\]"
 PART = RACE.format(r"part\[\d+\]") + "|" + UNWRITTEN.format(r"part\[\d+\]")
 SCALAR = RACE.format(r"largest\[0\]") + "|" + UNWRITTEN.format("largest")
 DEADLOCK = r"waits for ever: its mask 0xffffffff names lane \d+, which waits at"
-SOURCE = r"shuffle from lane \d+, which is not in the mask"
+SOURCE = r"shuffle from lane \d+, which is not in the mask 0x"
 
 FAULTS = [
     # kernel, grid, block, further arguments, dynamic shared memory, what is said
@@ -64,24 +68,26 @@ FAULTS = [
     ("last_block_without_fence", 4, 32, (np.uint32,), 0, GLOBAL),
     ("last_block_overwrites", 4, 1, (np.uint32,), 0, GLOBAL),
     ("last_warp_overwrites", 1, 64, (), 0, RACE.format(r"slot\[0\]")),
-    ("read_past_the_end", 1, 257, (np.int32(256),), 0, OUTSIDE.format("read", 4)),
-    ("write_past_the_end", 1, 300, (N,), 0, OUTSIDE.format("write", 4)),
-    ("read_before_the_beginning", 1, 64, (N,), 0, OUTSIDE.format("read", 4)),
+    ("read_past_the_end", 1, 257, (np.int32(256),), 0, OUTSIDE.format("read", "x", 256)),
+    ("write_past_the_end", 1, 300, (N,), 0, OUTSIDE.format("write", "y", r"2\d\d")),
+    ("read_before_the_beginning", 1, 64, (N,), 0, OUTSIDE.format("read", "x", -1)),
     ("static_array", 1, 9, (), 0, r"index 8 is out of bounds for 'float \[8\]'"),
     ("local_array", 1, 1, (np.int32(4),), 0, r"index 4 is out of bounds for 'float \[4\]'"),
-    ("too_little_dynamic_shared", 1, 64, (), 128, OUTSIDE.format("write", 4)),
-    ("misaligned_float4", 1, 8, (), 0, "misaligned address.*float4"),
-    ("float4_past_the_end", 1, 65, (np.int32(257),), 0, OUTSIDE.format(r"write", r"\d+")),
-    ("misaligned_atomic", 1, 1, (), 0, "misaligned atomic operation"),
+    ("too_little_dynamic_shared", 1, 64, (), 128, OUTSIDE.format("write", "part", r"\d\d")),
+    ("misaligned_float4", 1, 8, (), 0, "address: 4 bytes past a multiple of 16.*float4"),
+    ("float4_past_the_end", 1, 65, (np.int32(257),), 0, OUTSIDE.format("write", "y", 256)),
+    ("misaligned_atomic", 1, 1, (), 0, "atomic operation: its address is no multiple of 4"),
     ("spinning", 1, 32, (), 0, "a thread spins, and what it waits for never comes"),
-    ("write_to_const", 1, 8, (), 0, "write through a pointer to const"),
-    ("return_before_barrier", 1, 64, (np.int32(50),), 0, r"not all threads reach: thread \d+ has"),
+    ("write_to_const", 1, 8, (), 0, r"write to x\[\d\] through a pointer to const"),
+    ("return_before_barrier", 1, 64, (np.int32(50),), 0, r"threads reach: thread \(\d+,0,0\) has"),
     ("barrier_in_a_branch", 1, 64, (), 0, "threads wait at different __syncthreads"),
     ("lane_not_in_mask", 1, 32, (), 0, "whose mask 0x0000ffff does not name it"),
     ("source_not_in_mask", 1, 32, (), 0, SOURCE),
-    ("sum_of_half_a_warp", 1, 48, (), 0, SOURCE),
+    ("sum_of_half_a_warp", 1, 48, (), 0, "which does not exist in a block of 48"),
     ("shuffle_in_a_branch", 1, 32, (), 0, DEADLOCK),
     ("shuffles_in_two_branches", 1, 32, (), 0, DEADLOCK),
+    ("shuffle_of_seven", 1, 32, (), 0, "shuffle of width 7, which is none of 1, 2, 4"),
+    ("shuffle_from_the_gone", 1, 32, (), 0, r"shuffle from lane \d, which has returned"),
     ("mask_of_activemask", 1, 32, (), 0, SOURCE),
     ("int_overflow", 1, 64, (np.int32(1 << 26),), 0, "integer overflow in a product of 'int'"),
     ("sum_overflow", 1, 64, (np.int32(2**31 - 10),), 0, "integer overflow in a sum of 'int'"),
@@ -108,6 +114,39 @@ def test_fault_is_found_on_its_line(name, grid, block, more, shared, words):
     np.testing.assert_array_equal(y.get(), before)  # a launch that fails changes nothing
 
 
+UNWRITTEN_MEMORY = {
+    "adds_to_empty": r"\d+",
+    "adds_atomically_to_empty": r"\d",
+    "reads_empty_through_const": r"\d+",
+    "sums_more_than_is_written": "100",
+    "reads_a_vector_of_three": r"\d+",
+    "writes_one_byte_of_four": r"\d+",
+    "odd_elements_are_forgotten": "3",
+}
+
+
+@pytest.mark.parametrize("name", UNWRITTEN_MEMORY)
+def test_read_of_an_array_made_empty(name):
+    y = emulator.empty(256, "f")
+    arguments = (y, floats()) if "const" in name else (floats(), y)
+    arguments += (N,) if "sums" in name else ()
+    with pytest.raises(KernelError, match=EMPTY.format(UNWRITTEN_MEMORY[name])) as error:
+        kernel(name)(1, 64, arguments)
+    named = {int(n) for n in re.findall(r"faults\.cu:(\d+)", str(error.value))}
+    assert named == marked_lines(name), error.value
+
+
+def test_empty_filled_in_part():
+    y = emulator.empty(256, "f")
+    y[:255] = 1
+    add = kernel("adds_to_empty")
+    add(1, 255, (floats(), y))
+    with pytest.raises(KernelError, match=EMPTY.format(255)):
+        add(1, 256, (floats(), y))
+    with pytest.raises(KernelError, match=EMPTY.format(55)):
+        add(1, 56, (floats(), y[200:]))
+
+
 def test_result_that_depends_on_the_order():
     words = "the result depends on the order of threads: argument 1, element .0. is .* or"
     with pytest.raises(KernelError, match=words):
@@ -121,7 +160,7 @@ def test_too_much_static_shared_memory():
 
 
 def test_null_pointer():
-    with pytest.raises(KernelError, match="out of bounds: read of 4 bytes"):
+    with pytest.raises(KernelError, match="out of bounds: read through a null pointer"):
         kernel("null_pointer")((1,), (8,), (np.uint64(0), floats()))
 
 
@@ -135,7 +174,7 @@ REFUSED = [
         1,
         8,
         lambda: (floats(),),
-        r"1 arguments for 3 parameters \(const \*float32, ",
+        r"1 arguments for 3 parameters \(const float32 \*x, float32 \*y, int32 n\)",
     ),
     (
         1,
@@ -147,11 +186,11 @@ REFUSED = [
         1,
         8,
         lambda: (floats(), floats(), np.float32(1)),
-        "2 is a float32; the parameter is int32",
+        "2 is a float32; the parameter is int32 n",
     ),
-    (1, 8, lambda: (floats(), floats(), floats(1)), "argument 2 is a ndarray"),
+    (1, 8, lambda: (floats(), floats(), floats(1)), "argument 2 is an array; "),
     (1, 8, lambda: (floats().astype("f8"), floats(), N), "argument 0 is an array of float64"),
-    (1, 8, lambda: (floats(), np.ones(3, "f"), N), "argument 1 is a ndarray, no device array"),
+    (1, 8, lambda: (floats(), np.ones(3, "f"), N), "argument 1 is an array on the host"),
     (1, 8, lambda: (strided(), floats(), N), r"argument 0 is .* strides \(8,\), not contiguous"),
     (0, 8, lambda: (floats(), floats(), N), r"grid \(0, 1, 1\).* must be positive"),
     ((1, 70000), 8, lambda: (floats(), floats(), N), "at most .2.31-1, 65535, 65535"),
@@ -179,6 +218,20 @@ def test_shared_memory_beyond_48_kb_must_be_asked_for():
         tree(1, 32, (floats(), floats()), shared_mem=50000)
     tree.max_dynamic_shared_size_bytes = 50000
     tree(1, 1, (floats(), floats()), shared_mem=50000)
+
+
+def test_block_larger_than_the_launch_bounds():
+    with pytest.raises(KernelError, match=r"too many resources.*\(65, 1, 1\) has more .* 64 that"):
+        kernel("bounded")(1, 65, (floats(), floats()))
+    kernel("bounded")(1, 64, (floats(), floats()))
+
+
+def test_static_and_dynamic_shared_memory_together():
+    bounded = kernel("bounded")
+    with pytest.raises(KernelError, match="4096 bytes of __shared__ .* 48000 of dynamic.* 49152"):
+        bounded(1, 64, (floats(), floats()), shared_mem=48000)
+    bounded.max_dynamic_shared_size_bytes = 48 << 11
+    bounded(1, 64, (floats(), floats()), shared_mem=48000)
 
 
 def test_unknown_kernel():

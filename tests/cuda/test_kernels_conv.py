@@ -87,6 +87,23 @@ def test_matmul(shapes, dtype):
     agree("matmul", *((draw(s, "f", i) * 4).astype(dtype) for i, s in enumerate(shapes)))
 
 
+@pytest.mark.parametrize("problem", CONVOLUTIONS)
+def test_convolution_of_complex_numbers(problem):
+    x_shape, w_shape, options = problem
+    x, weight = (draw(s) + 1j * draw(s, seed=1) for s in (x_shape, w_shape))
+    x, weight = x.astype("D"), weight.astype("D")
+
+    def compare(name, *args):
+        expected = getattr(kernels, name)(*args, *options)
+        got = getattr(kernels, name)(*map(to_device, args), *options).get()
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+        return expected
+
+    out = compare("conv_forward", x, weight, None)
+    compare("conv_backward_weight", out, x, w_shape)
+    compare("conv_backward_input", out, weight, x_shape)
+
+
 class Blas:
     """cublasGemmStridedBatchedEx in NumPy, on addresses, as its manual describes it."""
 

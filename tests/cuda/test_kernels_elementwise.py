@@ -134,11 +134,43 @@ def test_philox_has_the_published_numbers():
 def test_dropout(shape, dtype):
     seed, p = 2**63 + 12345, 0.3
     x = draw(shape, dtype)
-    words = philox(np.arange(-(-x.size // 1024) * 256, dtype=np.uint64), seed)
-    kept = words.reshape(-1, 256, 4).swapaxes(1, 2).reshape(-1)[: x.size] < 0.7 * 2**32
+    words = philox(np.arange(-(-x.size // 4), dtype=np.uint64), seed)
+    kept = words.reshape(-1)[: x.size] < 0.7 * 2**32
     expected = x.astype("float64") / (1 - p) * kept.reshape(shape)
     got = kernels.find("dropout", runtime.library().zeros(1))(to_device(x), p, seed)
     close(got, np.asarray(expected).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout_has_the_same_mask_wherever_the_array_begins(dtype):
+    x = np.ones(1000, dtype)
+    on_device = to_device(np.ones(1001, dtype))[1:]  # no vectors of 16 bytes
+    dropout = kernels.find("dropout", on_device)
+    close(dropout(on_device, 0.5, 7), dropout(to_device(x), 0.5, 7).get())
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "channels"),
+    [
+        (lambda x: torch.nn.functional.dropout(x, 0.2, inplace=True), (0, 1.25), False),
+        (lambda x: torch.nn.functional.dropout3d(x, 0.2), (0, 1.25), True),
+        (lambda x: torch.nn.functional.alpha_dropout(x, 0.2, True), None, False),
+        (lambda x: torch.nn.functional.feature_alpha_dropout(x, 0.2, True), None, True),
+    ],
+)
+def test_other_kinds_of_dropout_draw_on_the_gpu_too(kind, values, channels, monkeypatch):
+    monkeypatch.setattr(torch.random, "bernoulli_", None)  # the CPU's
+    torch.manual_seed(0)
+    x = torch.ones(30, 40, 2, 1, 1, device="cuda")
+    out = kind(x.clone())
+    dropped, kept = out.unique().tolist()
+    assert values is None or (dropped, kept) == values
+    assert 0.75 < (out == kept).float().mean().item() < 0.85
+    alike = (out[:, :, 0] == out[:, :, 1]).float().mean().item()
+    assert alike == 1 if channels else alike < 0.8
+    torch.manual_seed(0)
+    assert torch.equal(kind(x.clone()), out)
+    assert not torch.equal(kind(x.clone()), out)
 
 
 def test_dropout_draws_its_mask_again_in_backward():

@@ -53,3 +53,13 @@ def test_a_nan_is_the_extreme():
         out = to_device(np.zeros((2, 1), "f"))
         scatter(out, to_device(np.array([1, 1, 1])), values, operation)
         close(out, np.array([[0], [np.nan]], "f"))
+
+
+def test_scatter_of_complex_numbers():
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, 4, 30)
+    values, out = (rng.standard_normal((n, 5, 2)).view("D")[..., 0] for n in (30, 4))
+    got = to_device(out)
+    scatter(got, to_device(indices), to_device(values))
+    np.add.at(out, indices, values)
+    np.testing.assert_allclose(got.get(), out, rtol=1e-12)

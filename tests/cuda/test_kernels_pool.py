@@ -82,3 +82,9 @@ def test_arrays_in_another_order():
 def test_impossible_sizes():
     with pytest.raises(RuntimeError, match="Output size is too small"):
         kernels.max_pool_forward(to_device(draw((1, 2, 5, 5))), (7, 7))
+
+
+def test_unfold_and_fold_complex_numbers():
+    x = (draw((2, 3, 6, 5)) + 1j * draw((2, 3, 6, 5), seed=1)).astype("D")
+    columns = agree("unfold", x, (2, 3), 1, 1, 2)
+    agree("fold", columns, x.shape, (2, 3), 1, 1, 2)

@@ -25,6 +25,10 @@ ROWS = [
     ((3, 5), -1),
     ((2, 33), 1),
     ((2, 1500), 1),
+    ((5, 16), 1),  # whole vectors of 16 bytes
+    ((3, 4096), 1),
+    ((2, 20000), 1),  # more than registers hold
+    ((1, 20001), 1),
     ((7, 1), 1),
     ((130, 2), 0),
     ((2, 7, 5), 1),
@@ -40,6 +44,25 @@ def test_softmax(name, dtype):
         agree(f"{name}_backward", draw(shape, dtype, 1), out, axis)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("first", [0, 1, 8])
+def test_rows_that_begin_anywhere(first, dtype):
+    """Vectors of 16 bytes begin at multiples of 16: the kernel has to find out."""
+    x = draw((9 * 64,), dtype)
+    whole = to_device(x)
+    x, on_device = (a[first : first + 8 * 64].reshape(8, 64) for a in (x, whole))
+    assert on_device.flags.c_contiguous
+    out = kernels.softmax_forward(x, 1)
+    close(kernels.softmax_forward(on_device, 1), out)
+    gradients = kernels.softmax_backward(x, out, 1)
+    close(kernels.softmax_backward(on_device, to_device(out), 1), gradients)
+    weight = draw((64,), dtype, 1)
+    _, mean, rstd = kernels.layer_norm_forward(x, (64,), weight)
+    expected = kernels.layer_norm_backward(x, x, mean, rstd, weight)
+    arrays = on_device, on_device, *map(to_device, (mean, rstd, weight))
+    close(kernels.layer_norm_backward(*arrays), expected, scale=10)
+
+
 @pytest.mark.parametrize("name", ["softmax_forward", "log_softmax_forward"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_softmax_of_infinities_and_nan(name):
@@ -51,6 +74,9 @@ def test_softmax_of_infinities_and_nan(name):
     wide = np.full((2, 100), -inf, np.float32)  # all but the first lane see nothing but -inf
     wide[:, 0] = 3
     agree(name, wide, 1)
+    long = draw((3, 20000))  # several rounds, of which some have nothing but -inf
+    long[0, 5000:] = long[1, :15000] = long[2] = -inf
+    agree(name, long, 1)
 
 
 LOSSES = [(4,), (3, 4), (0, 4), (5, 2), (2, 3, 4), (2, 3, 2, 2), (3, 1100), (1300, 3)]
@@ -71,11 +97,11 @@ def test_losses(reduction, dtype):
             target = rng.integers(0, classes, targets)
             target = np.where(rng.random(targets) < 0.3, ignore, target)
             problem = target, weight, reduction, ignore
-            loss, _, total = agree("cross_entropy_forward", x, *problem, scale=3)
+            loss, *saved, total = agree("cross_entropy_forward", x, *problem, scale=3)
             log_probs = kernels.log_softmax_forward(x, 1 if x.ndim > 1 else 0)
             agree("nll_loss_forward", log_probs, *problem, scale=3)
             grad = draw(loss.shape, dtype, 2)
-            agree("cross_entropy_backward", grad, log_probs, *problem, total)
+            agree("cross_entropy_backward", grad, x, *saved, *problem, total)
             agree("nll_loss_backward", grad, x.shape, *problem, total)
 
 
@@ -96,7 +122,17 @@ def norm_case(shape, parameters, dtype):
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_layer_norm(affine, dtype):
-    shapes = [(3, 5), (4, 300, 5), (0, 3), (2, 0, 3), (700, 3), (7, 40), (5, 1)]
+    shapes = [
+        (3, 5),
+        (4, 300, 5),
+        (0, 3),
+        (2, 0, 3),
+        (700, 3),
+        (7, 40),
+        (5, 1),
+        (33, 64),
+        (2, 9000),
+    ]
     for shape in shapes:
         inner = shape[1:]
         x, grad, weight, bias = norm_case(shape, inner, dtype)
@@ -113,7 +149,7 @@ def run(name, *args, scale):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("affine", [False, True])
 def test_group_norm(affine, dtype):
-    shapes = [(3, 6), (4, 6, 50), (0, 6, 3), (2, 6, 0), (3, 6, 5, 7), (90, 6, 2)]
+    shapes = [(3, 6), (4, 6, 50), (0, 6, 3), (2, 6, 0), (3, 6, 5, 7), (90, 6, 2), (2, 6, 8, 4)]
     for shape in shapes:
         for groups in (1, 2, 6) if len(shape) > 2 else (2,):
             x, grad, weight, bias = norm_case(shape, shape[1], dtype)
@@ -137,6 +173,8 @@ def test_batch_norm(training, affine, dtype):
         (300, 33),
         (700, 2, 3),
         (2, 3, 4, 70),
+        (9, 64),
+        (2, 3, 4, 24),
     ]
     for shape in shapes:
         x, grad, weight, bias = norm_case(shape, shape[1], dtype)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .gpus import environment
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_mnist.py"
 STEPS = "--epochs 1 --steps 3 --print-losses 3 --batch-size 8 --dropout 0".split()
 
@@ -27,6 +29,7 @@ def losses(out: Path, *options: str, **environment: str) -> list[float]:
 @pytest.mark.timeout(600)
 def test_first_losses_are_the_cpus(tmp_path):
     expected = losses(tmp_path)
-    emulated = {"MINITORCH_CUDA": "emulate", "MINITORCH_CUDA_CHECKS": "0"}
     assert len(expected) == 3
-    assert losses(tmp_path, "--device", "cuda", **emulated) == pytest.approx(expected, abs=2e-5)
+    assert losses(tmp_path, "--device", "cuda", **environment(checks=False)) == pytest.approx(
+        expected, abs=2e-5
+    )

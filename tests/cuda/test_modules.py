@@ -17,7 +17,9 @@ from minitorch.utils.data import DataLoader, TensorDataset
 from tests.nn.test_layers import LAYERS, layer_id
 from tests.optim.test_optimizers import VARIANTS, variant_id
 
-GPU = torch.device("cuda:1")
+from .gpus import OTHER
+
+GPU = torch.device(OTHER)
 
 
 def assert_same(there, here, rtol=2e-4, atol=2e-5):
@@ -147,7 +149,7 @@ def test_a_model_on_two_gpus():
     torch.manual_seed(0)
     x, results = torch.randn(3, 4), []
     first, second = nn.Linear(4, 5), nn.Linear(5, 2)
-    for places in (("cpu", "cpu"), ("cuda:0", "cuda:1")):
+    for places in (("cpu", "cpu"), ("cuda:0", OTHER)):
         a, b = (copy.deepcopy(m).to(d) for m, d in zip((first, second), places, strict=True))
         parameters = [*a.parameters(), *b.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=0.1)
@@ -202,7 +204,7 @@ def test_state_goes_between_devices(tmp_path):
         state = torch.load(tmp_path / "model.pt", map_location=where)
         assert state["weight"].device == (expected or torch.device("cuda:0"))
         assert state["weight"].tolist() == here.weight.tolist()
-    state = torch.load(tmp_path / "model.pt", map_location={"cuda:1": "cuda:0"})
+    state = torch.load(tmp_path / "model.pt", map_location={OTHER: "cuda:0"})
     assert state["weight"].device == torch.device("cuda:0")
     twin = pickle.loads(pickle.dumps(there))
     assert twin.weight.device == GPU and twin.bias.tolist() == here.bias.tolist()

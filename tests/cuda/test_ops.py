@@ -17,6 +17,8 @@ from tests.opinfo import twins
 from tests.opinfo.check import EVERY_KIND, INFORMATION, Tally, check
 from tests.opinfo.test_opinfo import each_op, known, one_thread  # noqa: F401
 
+from .gpus import OTHER
+
 COMPARED = EVERY_KIND - set(INFORMATION)
 HERE = Path(__file__).with_name("known.tsv")
 
@@ -30,7 +32,7 @@ def known_here() -> dict[tuple[str, str, str], int]:
 
 @pytest.fixture(autouse=True)
 def on_the_second_gpu(monkeypatch):
-    monkeypatch.setattr(twins, "DEVICE", "cuda:1")
+    monkeypatch.setattr(twins, "DEVICE", OTHER)
     monkeypatch.setenv("MINITORCH_CUDA_CHECKS", "0")  # the kernels have tests of their own
 
 
@@ -112,7 +114,7 @@ def test_large_tensors(function):
     """Above a few thousand elements the CPU often has a way of its own, that a GPU must not go."""
     minitorch.manual_seed(0)
     x, results = minitorch.randn(300, 256), []
-    for device in ("cpu", "cuda:1"):
+    for device in ("cpu", OTHER):
         leaf = x.to(device).detach().requires_grad_()
         out = function(leaf)
         if out.requires_grad:

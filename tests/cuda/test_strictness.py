@@ -32,6 +32,9 @@ REFUSED = {
     "a host array": (lambda x: x + np.ones(3), TypeError, "Unsupported type"),
     "assigning one": (lambda x: x.__setitem__(0, np.ones(3)), TypeError, "Unsupported type"),
     "a copy": (lambda x: np.asarray(x), TypeError, "Implicit conversion"),
+    "a list": (lambda x: np.add(x, [1, 2, 3]), TypeError, "Unsupported type <class 'list'>"),
+    "a range": (lambda x: x == range(3), TypeError, "Unsupported type <class 'range'>"),
+    "several indices": (lambda x: np.add.at(x, (x, x), 1), TypeError, "Unsupported type"),
     "an index": (lambda x: [1, 2][x[0, 0].astype(int)], TypeError, "must be integers"),
     "complex logic": (lambda x: np.logical_not(x * 1j), TypeError, "Wrong type"),
     "flags": (lambda x: x.flags.writeable, AttributeError, "writeable"),
@@ -57,6 +60,13 @@ def test_views_know_their_base(x):
     assert x[0, 1].shape == () and (x + 1).base is None
     with pytest.raises(RuntimeError):  # CuPy itself would not notice
         torch.zeros(3, device="cuda").as_strided((4,), (1,))
+
+
+def test_bfloat16_is_widened():
+    x = emulator.asarray(np.ones((2, 3))).astype(torch.bfloat16.numpy)
+    for wide in (np.where(x > 0, x, x), np.clip(x, 0, 1), np.tril(x), np.round(x)):
+        assert wide.dtype == np.float32
+    assert np.count_nonzero(x).shape == ()
 
 
 def parameters(function) -> set[str]:

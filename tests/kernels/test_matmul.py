@@ -70,3 +70,18 @@ def test_integers_are_exact_and_wrap_around(dtype, size):
         got = kernels.matmul(x, y)
         assert got.dtype == dtype
         np.testing.assert_array_equal(got, np.matmul(x, y))
+
+
+@pytest.mark.parametrize("columns, folded", [(3, False), (64, True)])
+def test_rows_of_a_batch_times_a_matrix(columns, folded, monkeypatch):
+    """One product of all rows, if they follow each other or may be copied to."""
+    linalg = importlib.import_module("minitorch.ops.linalg")
+    dims = []
+    plain = kernels.matmul
+    monkeypatch.setattr(kernels, "matmul", lambda a, b: (dims.append(a.ndim), plain(a, b))[1])
+    random = np.random.default_rng(0)
+    b = random.standard_normal((6, columns))
+    in_order = random.standard_normal((4, 5, 6))
+    for a in (in_order, in_order[:, ::-1], in_order.transpose(1, 0, 2), in_order[:0]):
+        np.testing.assert_allclose(linalg.product(a, b), np.matmul(a, b), rtol=1e-12)
+    assert dims == [2, 2 if folded else 3, 2 if folded else 3, 3]

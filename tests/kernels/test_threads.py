@@ -19,11 +19,11 @@ def test_pieces_cover_the_range_in_order(n, grain, two_threads):
 
 
 def test_pieces_run_in_different_threads(two_threads):
-    meet = threading.Barrier(2, timeout=10)  # broken if one thread has to run both
+    meet = threading.Barrier(2, timeout=60)  # broken if one thread has to run both
     parallel_for(2, lambda start, stop: meet.wait())
 
 
-@pytest.mark.timeout(20)  # a pool that waits for itself never ends
+@pytest.mark.timeout(60)  # a pool that waits for itself never ends
 def test_nested_ranges_are_not_split(two_threads):
     inner = parallel_for(2, lambda *_: len(parallel_for(100, lambda *piece: piece)))
     assert inner == [1, 1]
@@ -74,7 +74,7 @@ def test_a_forked_child_has_a_pool_of_its_own(two_threads):
     child = context.Process(target=_child, args=(there,))
     child.start()
     try:
-        assert here.poll(10), "the child hangs"
+        assert here.poll(60), "the child hangs"
         assert here.recv() == [0, 1]
     finally:
         child.kill()

@@ -41,8 +41,13 @@ def _maker(function: Any):
     return make
 
 
-empty, zeros, ones, full = [_maker(f) for f in (np.empty, np.zeros, np.ones, np.full)]
+zeros, ones, full = [_maker(f) for f in (np.zeros, np.ones, np.full)]
 arange, eye, tri = [_maker(f) for f in (np.arange, np.eye, np.tri)]
+
+
+def empty(shape, dtype=np.float64, order="C") -> ndarray:
+    """A device array whose values are undefined."""
+    return ndarray(shape, dtype, order=order)
 
 
 def get_default_memory_pool() -> Memory:

@@ -15,12 +15,13 @@ import numpy as np
 
 from . import lacking
 from .device import Device
+from .shadow import Shadow, checked
 
 
 class ndarray:
     """An array in the memory of an emulated GPU. Stands for cupy.ndarray."""
 
-    __slots__ = ("__weakref__", "_host", "_taken", "base", "device")
+    __slots__ = ("__weakref__", "_host", "_shadow", "_taken", "base", "device")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
@@ -34,6 +35,7 @@ class ndarray:
         self.base = None  # CuPy does not note it either, where it is told the address
         self.device = Device() if memptr is None else memptr.array.device
         self._taken = memptr is None
+        self._shadow = memptr.array._shadow if memptr else _shadow(self._host)
         if self._taken:
             self.device.memory.take(self._host.nbytes)
 
@@ -44,8 +46,7 @@ class ndarray:
     # NumPy's functions, called with arrays of this kind
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        dtypes = [a.dtype for a in inputs if isinstance(a, ndarray)]
-        lacking.check_ufunc(ufunc, method, options, out, dtypes)
+        lacking.check_ufunc(ufunc, method, inputs, options, out)
         if out is not None:
             options["out"] = _on_host(out)
         result = getattr(ufunc, method)(*_on_host(inputs), **options)
@@ -58,7 +59,10 @@ class ndarray:
         if function in (np.array, np.asarray, np.ascontiguousarray):  # the way to the device
             args = tuple([a._host if isinstance(a, ndarray) else a for a in args])
             return _on_device(np.array(function(*args, **options)))
-        return call(function, *args, **options)
+        made = call(function, *args, **options)
+        if function in (np.empty, np.empty_like):
+            made._shadow = _shadow(made._host)
+        return made
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -93,7 +97,7 @@ class ndarray:
         """Fill it with a host array of its shape and dtype."""
         if not isinstance(host, np.ndarray) or host.dtype != self.dtype or host.shape != self.shape:
             raise ValueError("set() takes a NumPy array of the same shape and dtype")
-        self._host[...] = host
+        self[...] = _on_device(host)
 
     def item(self):
         return self._host.item()
@@ -133,7 +137,7 @@ class ndarray:
             return self.copy()
 
     def __reduce__(self):
-        return _from_host, (self.get(), self.device.id)
+        return _from_host, (self.get(),)  # the device is forgotten: CuPy's way
 
     @property
     def real(self):
@@ -141,7 +145,7 @@ class ndarray:
 
     @real.setter
     def real(self, value):
-        self._host.real = _on_host(value)
+        _on_host(self).real = _on_host(value)
 
     @property
     def imag(self):
@@ -149,7 +153,7 @@ class ndarray:
 
     @imag.setter
     def imag(self, value):
-        self._host.imag = _on_host(value)
+        _on_host(self).imag = _on_host(value)
 
     def _set_shape_and_strides(self, shape, strides, update_c: bool, update_f: bool) -> None:
         self._host = np.lib.stride_tricks.as_strided(self._host, shape, strides)
@@ -168,7 +172,10 @@ class ndarray:
             return _on_device(part, (self,))
 
     def __setitem__(self, index, value):
-        self._host[_index(index)] = _on_host(value)
+        index = _index(index)
+        self._host[index] = _on_host(value)
+        if self._shadow is not None:
+            self._shadow.mark(self._host, index)
 
 
 class Flags:
@@ -198,8 +205,13 @@ class MemoryPointer:
 def call(function, *args, **options):
     """`function` of NumPy, on device arrays and numbers; its arrays are made on the device."""
     result = function(*_on_host(args), **_on_host(options))
-    if function is np.diagonal:  # read-only only in NumPy
+    name = getattr(function, "__name__", "")
+    if name == "diagonal":  # read-only only in NumPy
         result.flags.writeable = True
+    elif name == "count_nonzero":  # in NumPy it is a number
+        result = np.asarray(result)
+    elif name in lacking.WIDENING and result.dtype.name == "bfloat16":
+        result = result.astype(np.float32)
     return _on_device(result, (*args, *options.values()))
 
 
@@ -211,6 +223,8 @@ def _method(name: str):
 
     def forward(self, *args, **options):
         lacking.check_options(name, options)
+        if name[:2] == "__":
+            lacking.check_operands(name, args)
         if name in _VIEWS:  # no kernel runs, so it does not matter which device is the current one
             with self.device:
                 return call(method, self, *args, **options)
@@ -238,7 +252,7 @@ def _in_place(name: str):
     method = getattr(np.ndarray, name)
 
     def change(self, other):
-        method(self._host, _on_host(other))
+        method(_on_host(self), _on_host(other))
         return self
 
     change.__name__ = name
@@ -261,6 +275,8 @@ def _on_host(value):
                 "Array device must be same as the current device: "
                 f"array device = {value.device.id} while current = {Device().id}"
             )
+        if value._shadow is not None:
+            value._shadow.mark(value._host)
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {np.ndarray}")
@@ -283,6 +299,7 @@ def _on_device(result, sources=()):
         made._host = np.asarray(result)
         made.device = Device()
         made.base = _owner(made._host, sources)
+        made._shadow = None if made.base is None else made.base._shadow
         made._taken = made.base is None
         if made._taken:
             made.device.memory.take(made._host.nbytes)
@@ -291,6 +308,11 @@ def _on_device(result, sources=()):
         parts = [_on_device(r, sources) for r in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
     return result
+
+
+def _shadow(host: np.ndarray) -> Shadow | None:
+    """For an array made empty: what notes which of its elements are written, if that is checked."""
+    return Shadow(host) if checked() and host.nbytes else None
 
 
 def _owner(host: np.ndarray, sources) -> ndarray | None:
@@ -309,6 +331,5 @@ def _owner(host: np.ndarray, sources) -> ndarray | None:
     return None
 
 
-def _from_host(array, device: int = 0) -> ndarray:
-    with Device(device):
-        return _on_device(np.array(array))
+def _from_host(array) -> ndarray:
+    return _on_device(np.array(array))

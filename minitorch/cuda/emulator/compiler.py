@@ -11,6 +11,7 @@ CuPy: cupy/cuda/compiler.py.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -29,7 +30,7 @@ COMMON = (
     "-U_FORTIFY_SOURCE -w"
 )
 WATCHED = (
-    "-O1 -gdwarf-4 -fsanitize=thread,alignment,bounds,signed-integer-overflow,shift,"
+    "-O1 -gdwarf-4 -g1 -fsanitize=thread,alignment,bounds,signed-integer-overflow,shift,"
     "integer-divide-by-zero --param=tsan-instrument-func-entry-exit=0"
 )
 UNWATCHED = "-O2 -DEMULATOR_UNWATCHED"
@@ -48,11 +49,28 @@ def kernels_in(source: str) -> list[str]:
     )
 
 
+def declaration(source: str, kernel: str) -> tuple[str, list[str]]:
+    """What its __launch_bounds__ say ("" without them), and the names of its parameters.
+
+    Nothing is found of a kernel that a macro declares.
+    """
+    name = re.escape(kernel.partition("<")[0])
+    found = re.search(
+        rf"__global__([^;{{}}]*?)\b{name}\s*\(([^;{{}}]*)\)\s*[;{{]", without_comments(source)
+    )
+    if found is None:
+        return "", []
+    bounds = re.search(r"__launch_bounds__\s*\(((?:[^()]|\([^()]*\))*)\)", found[1])
+    parameters = re.sub("<[^<>]*>", "", found[2])
+    return bounds[1] if bounds else "", re.findall(r"(\w+)\s*(?:,|$)", parameters)
+
+
 def compile(source: str, kernels: list[str], options=(), checked: bool = True) -> ctypes.CDLL:
     """The library with these kernels. Raises CompileError with the compiler's words."""
     launchers = "".join(
         f'extern "C" void run_{i}(void **a) {{ emulator::call({name}, a); }}\n'
         f'extern "C" void signature_{i}(char *out) {{ emulator::signature({name}, out); }}\n'
+        f'extern "C" int most_threads_{i}() {{ return {_most_threads(source, name)}; }}\n'
         for i, name in enumerate(kernels)
     )
     text = f'#include "cuda.h"\n#line 1 "kernel.cu"\n{declare_shared(source)}\n{launchers}'
@@ -69,7 +87,18 @@ def compile(source: str, kernels: list[str], options=(), checked: bool = True) -
             # first: of what both have, such as std::string, the unwatched one is taken.
             gxx("-shared", "-Wl,-Bsymbolic", *runtime, made, "-o", target)
 
-    return ctypes.CDLL(str(_cached(".so", build, text, *flags)))
+    library = _cached(".so", build, text, *flags)
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:  # half of it reached the disk before the machine went down, say: once more
+        library.unlink(missing_ok=True)
+        return ctypes.CDLL(str(_cached(".so", build, text, *flags)))
+
+
+def _most_threads(source: str, kernel: str) -> str:
+    bounds = declaration(source, kernel)[0]
+    plain = "<" not in kernel or bounds.isdigit()  # not what depends on the template's parameters
+    return f"emulator::first({bounds})" if bounds and plain else "1024"
 
 
 def _runtime(name: str, checked: bool) -> Path:
@@ -86,7 +115,10 @@ def gxx(*arguments) -> None:
     command = [program, f"-I{NATIVE}", f"-I{NATIVE / 'include'}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise CompileError(done.stderr)
+        ended = (
+            f"g++ was ended by signal {-done.returncode}" if done.returncode < 0 else "g++ failed"
+        )
+        raise CompileError(done.stderr or ended)
 
 
 # The cache
@@ -95,15 +127,17 @@ def gxx(*arguments) -> None:
 @functools.cache
 def cache_folder() -> Path:
     """Where compiled kernels are kept: the user's own folder, or one for this process alone."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home, "minitorch", "emulator")
     try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home, "minitorch", "emulator")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # the latter for a user without a home
         pass
-    return Path(tempfile.mkdtemp(prefix="minitorch-"))
+    folder = Path(tempfile.mkdtemp(prefix="minitorch-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @functools.cache
@@ -116,8 +150,14 @@ def _cached(suffix: str, build, *ingredients: str) -> Path:
     everything = "\0".join((_runtime_text(), platform.machine(), *ingredients))
     path = cache_folder() / (hashlib.sha256(everything.encode()).hexdigest()[:32] + suffix)
     if not path.exists():
-        handle, name = tempfile.mkstemp(suffix, dir=path.parent)
-        os.close(handle)
+        try:
+            handle, name = tempfile.mkstemp(suffix, dir=path.parent)
+            os.close(handle)
+        except OSError as error:
+            raise CompileError(
+                f"compiled kernels cannot be kept in {path.parent} ({error.strerror}); "
+                "XDG_CACHE_HOME names another folder for them"
+            ) from None
         try:
             build(Path(name))
             os.replace(name, path)  # at once: another process sees all of it or nothing

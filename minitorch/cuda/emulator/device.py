@@ -151,6 +151,7 @@ class Stream:
     def __init__(self, null: bool = False, non_blocking: bool = False, priority: int = 0):
         self.ptr = 0 if null else id(self)
         self.done = True
+        self._device = None if null else _current.device
 
     def synchronize(self) -> None:
         pass
@@ -159,6 +160,11 @@ class Stream:
         pass
 
     def use(self) -> Stream:
+        if self._device not in (None, _current.device):
+            raise RuntimeError(
+                f"The device that the stream is created on ({self._device}) does not match with "
+                f"the current device ({_current.device})"
+            )
         return self
 
     def record(self, event: Event | None = None) -> Event:
@@ -167,7 +173,7 @@ class Stream:
         return event
 
     def __enter__(self) -> Stream:
-        return self
+        return self.use()
 
     def __exit__(self, *exception) -> None:
         pass

@@ -20,9 +20,12 @@ TOLERANCE = {"float16": 1e-2, "bfloat16": 3e-2, "float32": 1e-4, "float64": 1e-9
 class Region:
     """A stretch of device memory that arguments of the launch lie in."""
 
-    def __init__(self, low: int, high: int, first: int, element: int, writable: bool):
-        self.low, self.high, self.first = low, high, first  # first: the address of its owner
-        self.element, self.writable = element, writable
+    def __init__(self, array: ndarray, owner: ndarray, writable: bool, name: str):
+        self.low = array._host.ctypes.data
+        self.high, self.first = self.low + array.nbytes, owner._host.ctypes.data
+        self.element, self.writable, self.name = array.itemsize, writable, name
+        self.shadow = array._shadow
+        self.written: np.ndarray | None = None  # the copy's, while a launch runs
         self.arrays: list[tuple[int, ndarray]] = []  # with the argument's number
 
     def place(self) -> None:
@@ -35,29 +38,33 @@ class Region:
 class Guarded:
     """Guarded copies of the arrays among a launch's arguments."""
 
-    def __init__(self, parameters: list[str], args):
+    def __init__(self, parameters: list[str], names: list[str], args):
         found = []
         self.tables: list[ndarray] = []  # arrays of addresses
         for i, (parameter, arg) in enumerate(zip(parameters, args, strict=True)):
             if "*" in parameter and not isinstance(arg, np.uint64):  # not the null pointer
-                region = _region_of(arg, not parameter.startswith("const"))
+                region = _region_of(arg, not parameter.startswith("const"), names[i])
                 if isinstance(arg, ndarray):
                     region.arrays.append((i, arg))
                 found.append(region)
                 if parameter.endswith("*pointer"):
                     self.tables.append(arg)
-                    found += _pointees(i, arg)
+                    found += _pointees(i, arg, names[i])
         self.regions = _merged(found)
         for region in self.regions:
             region.place()
-        self.ranges = [
-            (r.copy, r.copy + r.high - r.low, r.element, r.writable) for r in self.regions
-        ]
 
-    def fill(self) -> None:
-        """Copy the arrays' present values."""
+    def fill(self) -> list[tuple]:
+        """Copy the arrays' present values. Returns what native/engine.h has of each region."""
+        ranges = []
         for r in self.regions:
             ctypes.memmove(r.copy, r.low, r.high - r.low)
+            known = r.shadow and r.shadow.between(r.low, r.high)
+            r.written = None if known is None else known.copy()
+            ranges.append(
+                (r.copy, r.copy + r.high - r.low, r.element, r.writable, r.name.encode(),
+                 None if r.written is None else r.written.ctypes.data)
+            )  # fmt: skip
         for table in self.tables:  # addresses of arrays: now those of their copies
             moved = [self.moved(int(address)) for address in table._host.flat]
             ctypes.memmove(
@@ -65,6 +72,7 @@ class Guarded:
                 np.array(moved, np.uint64).tobytes(),
                 table.nbytes,
             )
+        return ranges
 
     def moved(self, address: int) -> int:
         """Where what is at `address` is in the copies."""
@@ -101,6 +109,8 @@ class Guarded:
         for r in self.regions:
             if r.writable:
                 ctypes.memmove(r.low, r.copy, r.high - r.low)
+                if r.written is not None:
+                    r.shadow.between(r.low, r.high)[:] = r.written
 
 
 def _close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -110,16 +120,15 @@ def _close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.isclose(a, b, rtol=tolerance, atol=tolerance * size, equal_nan=True)
 
 
-def _region_of(arg, writable: bool) -> Region:
+def _region_of(arg, writable: bool, name: str) -> Region:
     if isinstance(arg, MemoryPointer):  # all that its allocation holds
         array = owner = arg.array
     else:
         array, owner = arg, arg if arg.base is None else arg.base
-    low = array._host.ctypes.data
-    return Region(low, low + array.nbytes, owner._host.ctypes.data, array.itemsize, writable)
+    return Region(array, owner, writable, name)
 
 
-def _pointees(number: int, table: ndarray) -> list[Region]:
+def _pointees(number: int, table: ndarray, name: str) -> list[Region]:
     """The allocations that the addresses in an array of pointers lie in."""
     owners = {
         a._host.ctypes.data: a
@@ -128,10 +137,10 @@ def _pointees(number: int, table: ndarray) -> list[Region]:
     }
     starts = np.sort(np.array([*owners], np.uint64))
     found = []
-    for address in np.unique(table._host):
+    for address, i in zip(*np.unique(table._host, return_index=True), strict=True):
         owner = owners.get(int(starts[np.searchsorted(starts, address, "right") - 1]))
         if owner is not None and int(address) < owner._host.ctypes.data + owner.nbytes:
-            region = _region_of(owner, True)
+            region = _region_of(owner, True, f"{name}[{i}]")
             region.arrays.append((number, owner))
             found.append(region)
     return found

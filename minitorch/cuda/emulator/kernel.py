@@ -16,16 +16,18 @@ import os
 import re
 import subprocess
 import threading
+from typing import Any
 
 import numpy as np
 
 from .array import MemoryPointer, ndarray
-from .compiler import NATIVE, compile, kernels_in
+from .compiler import NATIVE, compile, declaration, kernels_in
 from .device import Device
 from .guard import Guarded
+from .shadow import checked
 
-CHECKS = "MINITORCH_CUDA_CHECKS"
 SEEDS = (1, 2)
+SHARED, MOST_SHARED = 48 << 10, 227 << 10  # bytes of a block: without being asked for, and with
 _one_launch = threading.Lock()  # the emulator has one set of fibers, and ctypes frees the GIL
 
 
@@ -63,6 +65,16 @@ class RawModule:
         return self._libraries[checked]
 
 
+BUFFER: dict[str, Any] = {  # what guard.py tells of each array, one column for each of these
+    "low": ctypes.c_uint64,
+    "high": ctypes.c_uint64,
+    "element": ctypes.c_uint64,
+    "writable": ctypes.c_bool,
+    "name": ctypes.c_char_p,
+    "written": ctypes.c_void_p,
+}
+
+
 class Launch(ctypes.Structure):
     """native/engine.h has its twin."""
 
@@ -70,14 +82,12 @@ class Launch(ctypes.Structure):
         ("grid", ctypes.c_uint32 * 3),
         ("block", ctypes.c_uint32 * 3),
         ("shared_bytes", ctypes.c_uint64),
+        ("shared_limit", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("kernel", ctypes.c_void_p),
         ("arguments", ctypes.POINTER(ctypes.c_void_p)),
         ("buffers", ctypes.c_uint64),
-        ("low", ctypes.POINTER(ctypes.c_uint64)),
-        ("high", ctypes.POINTER(ctypes.c_uint64)),
-        ("element", ctypes.POINTER(ctypes.c_uint64)),
-        ("writable", ctypes.POINTER(ctypes.c_uint8)),
+        *((name, ctypes.POINTER(kind)) for name, kind in BUFFER.items()),
     ]
 
 
@@ -87,34 +97,46 @@ class RawKernel:
     def __init__(self, code, name: str, options=(), **ignored):
         self.module = code if isinstance(code, RawModule) else RawModule(code, options=options)
         self.name = name
-        self.max_dynamic_shared_size_bytes = 48 << 10  # may be raised, to 227 KB
+        self.max_dynamic_shared_size_bytes = SHARED  # may be raised, to MOST_SHARED
 
     @functools.cached_property
     def parameters(self) -> list[str]:
         """Their types: "float32", "*int64" (a pointer), "const *float16"."""
         text = ctypes.create_string_buffer(4096)
-        self._function(_checked(), "signature")(text)
+        self._function("signature")(text)
         return text.value.decode().splitlines()
 
-    def _function(self, checked: bool, kind: str):
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The names of the parameters."""
+        names = declaration(self.module.code, self.name)[1]
+        count = len(self.parameters)
+        return names if len(names) == count else [f"argument {i}" for i in range(count)]
+
+    @functools.cached_property
+    def most_threads(self) -> int:
+        """How many a block may have."""
+        return self._function("most_threads")()
+
+    def _function(self, kind: str):
         index = self.module.kernels.index(self.name)
-        return getattr(self.module.library(checked), f"{kind}_{index}")
+        return getattr(self.module.library(checked()), f"{kind}_{index}")
 
     def __call__(self, grid, block, args, *, shared_mem: int = 0, stream=None, **ignored) -> None:
         grid, block = _triple(grid), _triple(block)
         self._check_sizes(grid, block, shared_mem)
         values = self._values(args)
-        if not _checked():
+        if not checked():
             error = self._run(grid, block, shared_mem, values)
             if error:
                 raise KernelError(f"{self.name}: {error}")
             return
-        guarded = Guarded(self.parameters, args)
+        guarded = Guarded(self.parameters, self.names, args)
         results = []
         for seed in SEEDS:
-            guarded.fill()
+            ranges = guarded.fill()
             moved = [v if isinstance(v, bytes) else guarded.moved(v) for v in values]
-            error = self._run(grid, block, shared_mem, moved, guarded.ranges, seed)
+            error = self._run(grid, block, shared_mem, moved, ranges, seed)
             if error:
                 raise KernelError(f"{self.name}: {self._with_lines(error)}")
             results.append(guarded.results())
@@ -132,13 +154,12 @@ class RawKernel:
             for v in values
         ]
         pointers = (ctypes.c_void_p * len(holders))(*map(ctypes.addressof, holders))
-        low, high, element, writable = zip(*ranges, strict=True) if ranges else ((), (), (), ())
-        n = len(ranges)
+        n, more = len(ranges), self.max_dynamic_shared_size_bytes > SHARED
+        columns = zip(*ranges, strict=True) if ranges else [()] * len(BUFFER)
         launch = Launch(
-            grid, block, shared_mem, seed,
-            ctypes.cast(self._function(bool(seed), "run"), ctypes.c_void_p), pointers, n,
-            (ctypes.c_uint64 * n)(*low), (ctypes.c_uint64 * n)(*high),
-            (ctypes.c_uint64 * n)(*element), (ctypes.c_uint8 * n)(*writable),
+            grid, block, shared_mem, MOST_SHARED if more else SHARED, seed,
+            ctypes.cast(self._function("run"), ctypes.c_void_p), pointers, n,
+            *[(kind * n)(*column) for kind, column in zip(BUFFER.values(), columns, strict=True)],
         )  # fmt: skip
         with _one_launch:
             return self.module.library(bool(seed)).emulator_launch(ctypes.byref(launch)).decode()
@@ -154,7 +175,12 @@ class RawKernel:
             )
         if block[0] * block[1] * block[2] > 1024 or block[2] > 64:
             refuse(f"block {block} has more than 1024 threads, or more than 64 in z")
-        if shared_mem > min(self.max_dynamic_shared_size_bytes, 227 << 10):
+        if block[0] * block[1] * block[2] > self.most_threads:
+            refuse(
+                f"too many resources requested for launch: block {block} has more threads than the "
+                f"{self.most_threads} that __launch_bounds__ promises"
+            )
+        if shared_mem > min(self.max_dynamic_shared_size_bytes, MOST_SHARED):
             refuse(
                 f"{shared_mem} bytes of dynamic shared memory are over the limit of "
                 f"{self.max_dynamic_shared_size_bytes}; kernel.max_dynamic_shared_size_bytes "
@@ -166,7 +192,7 @@ class RawKernel:
         if len(args) != len(self.parameters):
             raise KernelError(
                 f"{self.name}: {len(args)} arguments for {len(self.parameters)} parameters "
-                f"({', '.join(self.parameters)})"
+                f"({', '.join(map(self._declared, range(len(self.parameters))))})"
             )
         return [self._value(i, a) for i, a in enumerate(args)]
 
@@ -174,7 +200,9 @@ class RawKernel:
         parameter = self.parameters[i]
 
         def refuse(what):
-            raise KernelError(f"{self.name}: argument {i} is {what}; the parameter is {parameter}")
+            raise KernelError(
+                f"{self.name}: argument {i} is {what}; the parameter is {self._declared(i)}"
+            )
 
         if "*" in parameter:
             kind = parameter.partition("*")[2]
@@ -183,7 +211,7 @@ class RawKernel:
             if isinstance(arg, MemoryPointer):
                 return arg.array._host.ctypes.data + arg.offset
             if not isinstance(arg, ndarray):
-                refuse(f"a {type(arg).__name__}, no device array")
+                refuse(f"{_kind(arg)}, not an array on a device")
             if arg.device.id != Device().id:
                 refuse(f"on device {arg.device.id} while the current one is {Device().id}")
             if not arg.flags.c_contiguous:
@@ -200,13 +228,18 @@ class RawKernel:
             if arg.dtype.name != parameter:
                 refuse(f"a Python number, which is passed as {arg.dtype.name}")
         if not isinstance(arg, np.generic):
-            refuse(f"a {type(arg).__name__}")
+            refuse(_kind(arg))
         if parameter.startswith("struct"):
             if arg.nbytes != int(parameter[6:]):
                 refuse(f"{arg.dtype} of {arg.nbytes} bytes")
         elif arg.dtype.name != parameter:
             refuse(f"a {arg.dtype.name}")
         return arg.tobytes()
+
+    def _declared(self, i: int) -> str:
+        """Parameter number i as in C: "const float32 *x"."""
+        const, star, kind = self.parameters[i].rpartition("*")
+        return f"{const}{kind} {star}{self.names[i]}"
 
     def _with_lines(self, error: str) -> str:
         """`error` with files and lines for the addresses of machine code, written as @0x12ab@."""
@@ -226,8 +259,10 @@ class RawKernel:
         return re.sub("@(0x[0-9a-f]+)@", line, error)
 
 
-def _checked() -> bool:
-    return os.environ.get(CHECKS, "1") != "0"
+def _kind(arg) -> str:
+    if isinstance(arg, np.ndarray):
+        return "an array on the host"
+    return "an array" if isinstance(arg, ndarray) else f"a {type(arg).__name__}"
 
 
 def _triple(size) -> tuple[int, int, int]:

@@ -57,9 +57,15 @@ NOT_COMPLEX = {"logical_and", "logical_not", "logical_or", "logical_xor"}
 UFUNC_OPTIONS = {"out", "dtype", "casting", "axis", "keepdims"}
 
 
-def check_ufunc(ufunc, method: str, options: dict, out, dtypes) -> None:
+# What makes float32 of bfloat16.
+WIDENING = {"around", "clip", "round", "tril", "triu", "where"}
+
+
+def check_ufunc(ufunc, method: str, inputs, options: dict, out) -> None:
     """Raise what CuPy raises for a call of a ufunc that it lacks."""
     name = ufunc.__name__
+    dtypes = [a.dtype for a in inputs if hasattr(a, "device")]
+    check_operands(name, inputs)
     if method != "__call__" and name not in METHODS.get(method, ()):
         raise NotImplementedError(f"`cupy_{name}.{method}` is not supported yet")
     if method == "at" and dtypes and dtypes[0].char not in ATOMIC:
@@ -72,6 +78,13 @@ def check_ufunc(ufunc, method: str, options: dict, out, dtypes) -> None:
         raise ValueError("The 'out' parameter must have exactly one array value")
     if name in NOT_COMPLEX and any(dtype.kind == "c" for dtype in dtypes):
         raise TypeError(f"Wrong type ({list(dtypes)}) of arguments for cupy_{name}")
+
+
+def check_operands(name: str, operands) -> None:
+    """Raise TypeError for lists and their like, of which NumPy makes arrays and CuPy does not."""
+    for operand in operands:
+        if isinstance(operand, (list, range, tuple)):
+            raise TypeError(f"Unsupported type {type(operand)} in {name}")
 
 
 def check_function(function, args: tuple, options: dict) -> None:

@@ -93,13 +93,20 @@ def by_rows(function: Callable, axis: int, *inputs: np.ndarray) -> np.ndarray:
     layout = (-1, n) if inner == 1 else (-1, n, inner)
     views = [np.ascontiguousarray(a, wide).reshape(layout) for a in (*inputs, out)]
 
-    def work(start, stop):
-        for rows in blocks(start, stop, BLOCK // (n * inner)):
-            function(*[view[rows] for view in views], 1)
-
-    with rows_unbuffered(n):
-        parallel_for(len(views[0]), work, GRAIN // (n * inner))
+    over_rows(lambda *arrays: function(*arrays, 1), *views)
     return out.astype(dtype, copy=False)
+
+
+def over_rows(function: Callable, first: np.ndarray, *others: np.ndarray) -> None:
+    """Calls function(*blocks) for blocks of rows of arrays whose rows are their first axis."""
+    row = first[0].size
+
+    def work(start, stop):
+        for rows in blocks(start, stop, BLOCK // row):
+            function(first[rows], *[array[rows] for array in others])
+
+    with rows_unbuffered(first.shape[1]):
+        parallel_for(len(first), work, GRAIN // row)
 
 
 def rows_unbuffered(n: int) -> AbstractContextManager:

@@ -8,7 +8,10 @@ A loss is computed for each target, and weighted by its class:
 ignored targets do not count. The forward passes hand out that sum, because backward needs it.
 
 The fused gradient is the one that everybody remembers, (softmax - one_hot) * scale: one pass, where
-the two separate gradients would first fill an array with zeros but for one entry a row.
+the two separate gradients would first fill an array with zeros but for one entry a row. And of all
+the log-probabilities the loss needs one a row. So they are never written: forward keeps each row's
+maximum, and the sum of exp(x - maximum), from which backward has the softmax of its input again.
+(Their log-sum-exp in one number would do, but for logits around 1000 its rounding would show.)
 
 PyTorch: aten/src/ATen/native/LossNLL.cpp.
 """
@@ -20,9 +23,8 @@ from typing import Literal
 
 import numpy as np
 
-from .blocking import accumulation_dtype, elementwise
+from .blocking import GRAIN, accumulation_dtype, over_rows, row_sum
 from .exponential import exp
-from .softmax import log_softmax_forward
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -39,20 +41,9 @@ def nll_loss_forward(
     `weight` is (C,) or None. The loss has target's shape for 'none', else no dimensions. Raises
     IndexError for a target that is neither a class nor ignore_index. Mirrors torch's nll_loss.
     """
-    dtype = log_probs.dtype
-    wide = accumulation_dtype(dtype)
+    wide = accumulation_dtype(log_probs.dtype)
     entries, weights = _entries(log_probs.shape, target, weight, ignore_index, wide)
-    losses = log_probs.reshape(-1)[entries].astype(wide, copy=False)
-    if weights is None:
-        losses, total = np.negative(losses), wide.type(target.size)
-    else:  # an ignored target's log-probability may be inf, and 0 * inf would be nan
-        losses, total = np.where(weights == 0, weights, losses) * -weights, weights.sum()
-    if reduction == "none":
-        return losses.reshape(target.shape).astype(dtype, copy=False), np.asarray(total)
-    loss = losses.sum()
-    if reduction == "mean":
-        loss = loss / total
-    return np.asarray(loss, dtype), np.asarray(total)
+    return _loss(log_probs.reshape(-1)[entries], target.shape, weights, reduction)
 
 
 def nll_loss_backward(
@@ -78,19 +69,38 @@ def cross_entropy_forward(
     weight: np.ndarray | None = None,
     reduction: Reduction = "mean",
     ignore_index: int = -100,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """nll_loss of log_softmax(logits): (loss, log_probs, sum of weights), the latter for backward.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """nll_loss of log_softmax(logits): (loss, largest, exp_sum, sum of weights).
 
-    Shapes and errors as in nll_loss_forward. Mirrors torch's cross_entropy for class targets.
+    largest and exp_sum have target's shape: for each row its maximum, and the sum of
+    exp(logits - maximum), for backward. Shapes and errors else as in nll_loss_forward. Mirrors
+    torch's cross_entropy for class targets.
     """
-    log_probs = log_softmax_forward(logits, 1 if logits.ndim > 1 else 0)
-    loss, total = nll_loss_forward(log_probs, target, weight, reduction, ignore_index)
-    return loss, log_probs, total
+    dtype, shape = logits.dtype, logits.shape
+    wide = accumulation_dtype(dtype)
+    entries, weights = _entries(shape, target, weight, ignore_index, wide)
+    rows, columns = _layout(shape)
+    logits = np.ascontiguousarray(logits).reshape(rows)
+    largest, exp_sum = np.empty(columns, wide), np.empty(columns, wide)
+
+    def kernel(x, largest, exp_sum):
+        np.maximum.reduce(x, 1, out=largest, keepdims=True)
+        e = np.subtract(x, largest)
+        exp_sum[...] = row_sum(exp(e, e))
+
+    _run(kernel, logits, largest, exp_sum)
+    log_p = logits.reshape(-1)[entries] - largest.reshape(-1)
+    log_p -= np.log(exp_sum.reshape(-1))
+    log_p = log_p.astype(dtype, copy=False)  # as nll_loss would read it
+    loss, total = _loss(log_p, target.shape, weights, reduction)
+    return loss, largest.reshape(target.shape), exp_sum.reshape(target.shape), total
 
 
 def cross_entropy_backward(
     grad: np.ndarray,
-    log_probs: np.ndarray,
+    logits: np.ndarray,
+    largest: np.ndarray,
+    exp_sum: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray | None,
     reduction: Reduction,
@@ -98,23 +108,48 @@ def cross_entropy_backward(
     total_weight: np.ndarray,
 ) -> np.ndarray:
     """The gradient for logits: (softmax - one_hot(target)) * grad * weight."""
-    wide = accumulation_dtype(log_probs.dtype)
-    shape = log_probs.shape
+    dtype, shape = logits.dtype, logits.shape
+    wide = accumulation_dtype(dtype)
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     scale = _scale(grad, weights, reduction, total_weight)
+    rows, columns = _layout(shape)
+    dx = np.empty(rows, wide)
 
-    def kernel(dx, log_probs):
-        exp(log_probs, dx)
-        if not scale.ndim:
-            dx *= scale
+    def kernel(x, dx, largest, factor):
+        np.subtract(x, largest, out=dx)
+        exp(dx, dx)
+        dx *= factor
 
-    dx = elementwise(kernel, log_probs.astype(wide, copy=False))
-    if scale.ndim:
-        n, classes, inner = _sizes(shape)
-        per_class = dx.reshape(n, classes, inner)  # a view: dx is contiguous
-        per_class *= scale.reshape(n, 1, inner)
+    logits = np.ascontiguousarray(logits).reshape(rows)
+    factor = np.divide(scale, exp_sum.reshape(-1), dtype=wide)
+    _run(kernel, logits, dx, largest.reshape(columns), factor.reshape(columns))
     dx.reshape(-1)[entries] -= scale
-    return dx.astype(log_probs.dtype, copy=False)
+    return dx.reshape(shape).astype(dtype, copy=False)
+
+
+def _loss(log_p, shape, weights, reduction):
+    """(loss, sum of weights) of the targets' log-probabilities and weights, both flat."""
+    dtype = log_p.dtype
+    wide = accumulation_dtype(dtype)
+    losses = log_p.astype(wide, copy=False)
+    if weights is None:
+        losses, total = np.negative(losses), wide.type(losses.size)
+    else:  # an ignored target's log-probability may be inf, and 0 * inf would be nan
+        losses, total = np.where(weights == 0, weights, losses) * -weights, weights.sum()
+    if reduction == "none":
+        return losses.reshape(shape).astype(dtype, copy=False), np.asarray(total)
+    loss = losses.sum()
+    if reduction == "mean":
+        loss = loss / total
+    return np.asarray(loss, dtype), np.asarray(total)
+
+
+def _run(kernel, first, *others):
+    """kernel on the arrays, in blocks of rows if they are large."""
+    if first.size > GRAIN:
+        over_rows(kernel, first, *others)
+    elif first.size:
+        kernel(first, *others)
 
 
 def _entries(shape, target, weight, ignore_index, dtype):
@@ -154,6 +189,12 @@ def _scale(grad, weights, reduction, total_weight):
     if weights is None:
         return grad.reshape(-1) if reduction == "none" else grad
     return weights * grad.reshape(-1)
+
+
+def _layout(shape):
+    """The shape of an input as rows, which run along axis 1, and that of one number a row."""
+    n, classes, inner = _sizes(shape)
+    return ((n, classes), (n, 1)) if inner == 1 else ((n, classes, inner), (n, 1, inner))
 
 
 def _sizes(shape):

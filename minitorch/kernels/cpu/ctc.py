@@ -57,8 +57,9 @@ def ctc_loss_backward(
     share = np.where(np.isfinite(emitted), share, 0)
     dx = np.exp(log_probs)
     n = np.arange(len(labels), like=labels)[:, None]
+    at = (n * dx.shape[2] + labels).reshape(-1)  # CuPy's add.at takes one array of indices
     for t in range(len(dx)):
-        np.add.at(dx[t], (n, labels), -share[t])  # of which CuPy has np.subtract.at not
+        np.add.at(dx[t].reshape(-1), at, -share[t].reshape(-1))  # nor has it subtract.at
     late = np.arange(len(dx), like=dx)[:, None] >= input_lengths
     dx[late] = 0
     dx *= grad[:, None]

@@ -10,13 +10,18 @@
 // Backward makes the scores again from q and k. All it needs of forward is, for each query, the
 // logarithm of the sum of exp(score): a weight is then exp(score - log_sum).
 //
-// Who does what: a row (a query, or in the last kernel a key) belongs to 2, 4 or 8 neighbouring
+// Who does what: a row (a query, or in the last kernel a key) belongs to 2, 4, 8 or 16 neighbouring
 // lanes of a warp, and each lane keeps 16 of its columns in registers: as four float4, in turns with
 // the other lanes. A block of 256 threads takes 256/lanes rows, and shares the tiles of the other
 // side, which it copies to shared memory: 16 rows at a time.
+//
+// It saves memory, not arithmetic: a lane multiplies four numbers for each 16 bytes that it loads from
+// shared memory, and these loads are what it waits for. In half precision GPUs have tensor cores,
+// which multiply whole tiles by one instruction; for lengths whose scores fit into memory, cuBLAS,
+// which uses them, is faster.
 #include "common.cuh"
 
-constexpr int TILE = 16, THREADS = 256, PARTS = 4, MOST_LANES = 8;
+constexpr int TILE = 16, THREADS = 256, PARTS = 4, MOST_LANES = 16;
 constexpr int WIDTH = PARTS * MOST_LANES;  // of a row of a tile, in float4
 
 // A lane's share of a row.

@@ -14,7 +14,7 @@ THREADS, COLUMNS = 256, 16  # attention.cu's: threads of a block, columns of a l
 def attention_forward(q, k, v, causal: bool, scale: float):
     """(softmax(q @ k.T * scale) @ v, for each query the log of the sum of exp(score)).
 
-    q (..., L, d), k and v (..., S, d) with S > 0 and d up to 128. causal: query i sees keys 0 to i.
+    q (..., L, d), k and v (..., S, d) with S > 0 and d up to 256. causal: query i sees keys 0 to i.
     """
     out, log_sums = empty(q.shape, q.dtype), empty(q.shape[:-1], np.float32)
     arrays = *map(contiguous, (q, k, v)), out, log_sums

@@ -45,8 +45,9 @@ struct Max {  // a nan wins, as in NumPy: comparisons with a nan are false
     template <typename A> __device__ static A nothing() { return -infinity(); }
 };
 
-template <typename Op, typename A> __device__ A warp_reduce(A value) {
-    for (int other = 16; other > 0; other /= 2)
+// With fewer `lanes` (a power of 2) each group of so many neighbours has a result of its own.
+template <typename Op, typename A> __device__ A warp_reduce(A value, int lanes = 32) {
+    for (int other = lanes / 2; other > 0; other /= 2)
         value = Op::join(value, __shfl_xor_sync(ALL_LANES, value, other));
     return value;
 }

@@ -86,6 +86,8 @@ class _Layout:
         """im2col: (groups, C/groups*k*k, n*positions) of samples x."""
         if self.is_columns:
             return self.inside(x)
+        if x.dtype.kind == "c":
+            return windows.by_parts(self.columns, x)
         n = len(x)
         columns = empty((self.groups, self.rows, n * self.positions), x.dtype)
         strides = self.positions, n * self.positions
@@ -98,6 +100,12 @@ class _Layout:
         n = len(dx)
         if self.is_columns:
             dx[...] = self.outside(columns).reshape(dx.shape)
+            return
+        if dx.dtype.kind == "c":
+            for part in ("real", "imag"):
+                images = empty(dx.shape, dx.real.dtype)
+                self.images(getattr(columns, part), images)
+                setattr(dx, part, images)
             return
         strides = self.positions, n * self.positions
         columns = contiguous(columns.astype(dx.dtype, copy=False))

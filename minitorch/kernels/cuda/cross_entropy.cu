@@ -3,7 +3,10 @@
 // Input is (samples, classes, inner), one row of classes for each target. A row's loss is
 // -weight[target] * log_probs[target], and 0 where the target is ignored. That is a gather: a
 // thread looks up one number of its row, and leaves the others alone.
-#include "rows.cuh"
+//
+// cross_entropy reads a row once, as softmax does, but writes only three numbers of it: its loss,
+// and the two by which its derivative, which reads the row again, has the softmax.
+#include "softmax.cuh"
 
 // What the loss of a target is multiplied by. A wrong target would read memory that is not the
 // row's. An assertion on a GPU ends the program; the host would have to wait to see it earlier.
@@ -24,6 +27,24 @@ extern "C" __global__ void nll_loss_forward(const T *log_probs, const int64 *tar
         weights[i] = w;  // where it is 0 the log-probability may be -inf, and 0 * inf would be nan
         losses[i] = w == 0 ? 0 : -w * wide(log_probs[start + target[i] * inner]);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(MOST)
+    cross_entropy_forward(const T *x, const int64 *target, const wide *weight, wide *losses,
+                          wide *weights, wide *largest_of, wide *sum_of, int64 rows, int64 classes,
+                          int64 inner, int64 ignore_index) {
+    auto body = [=](auto row) {
+        Share share(row, x);
+        wide largest, sum;
+        largest_and_sum(row, share, largest, sum);
+        if (!row.exists || row.member > 0) return;
+        int64 i = row.number, wanted = target[i];
+        wide w = weight_of(wanted, weight, classes, ignore_index);
+        weights[i] = w, largest_of[i] = largest, sum_of[i] = sum;
+        // T(...): rounded as log_softmax would write it
+        losses[i] = w == 0 ? 0 : -w * wide(T(wide(x[row.start + wanted * inner]) - largest - log(sum)));
+    };
+    with_row(rows, classes, inner, body, x);
 }
 
 // The sum of the losses, or their mean: divided by the sum of the weights. One block does it all.
@@ -58,17 +79,34 @@ extern "C" __global__ void nll_loss_backward(const T *grad, const int64 *target,
     }
 }
 
-// dx = (softmax - one_hot(target)) * scale, by the logarithm of the softmax.
-extern "C" __global__ void cross_entropy_backward(const T *grad, const T *log_probs,
-                                                  const int64 *target, const wide *weight,
-                                                  const wide *total, T *dx, int64 rows,
-                                                  int64 classes, int64 inner, bool each,
-                                                  int64 ignore_index) {
-    Row row(rows, classes, inner);
-    if (!row.exists) return;
-    int64 wanted = target[row.number];
-    wide w = weight_of(wanted, weight, classes, ignore_index);
-    wide scale = scale_of(row.number, grad, each, total, w);
-    for (int64 j = row.first; j < classes; j += row.step)
-        dx[row[j]] = T((exp(wide(log_probs[row[j]])) - (j == wanted ? 1 : 0)) * scale);
+// 1 for the target, 0 for all other elements of a row. It stands beside the Shares of rows.cuh.
+template <int W> struct OneHot {
+    int64 target;
+
+    __device__ OneHot(const Row<W> &, int64 target) : target(target) {}
+    __device__ void hold(const Row<W> &) {}
+    __device__ Vector<wide, W> vector(const Row<W> &row, int i) const {
+        Vector<wide, W> v;
+        for (int k = 0; k < W; k++) v.values[k] = row.element(i) + k == target;
+        return v;
+    }
+};
+
+// dx = (softmax - one_hot(target)) * scale
+extern "C" __global__ void __launch_bounds__(MOST)
+    cross_entropy_backward(const T *grad, const T *x, const wide *largest_of, const wide *sum_of,
+                           const int64 *target, const wide *weight, const wide *total, T *dx,
+                           int64 rows, int64 classes, int64 inner, bool each, int64 ignore_index) {
+    auto body = [=](auto row) {
+        if (!row.exists) return;
+        int64 i = row.number, wanted = target[i];
+        wide w = weight_of(wanted, weight, classes, ignore_index);
+        wide scale = scale_of(i, grad, each, total, w);
+        wide largest = largest_of[i], inverse = 1 / sum_of[i];
+        Share share(row, x);
+        OneHot one_hot(row, wanted);
+        auto slope = [&](wide x, wide one) { return (exp(x - largest) * inverse - one) * scale; };
+        row.write(dx, slope, share, one_hot);
+    };
+    with_row(rows, classes, inner, body, x, dx);
 }

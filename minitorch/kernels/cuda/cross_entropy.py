@@ -10,22 +10,18 @@ import numpy as np
 
 from ..cpu.blocking import accumulation_dtype
 from ..cpu.cross_entropy import _sizes
-from .launch import THREADS, blocks, contiguous, empty, launch, row_grid, threads
-from .softmax import log_softmax_forward
+from .launch import THREADS, blocks, contiguous, empty, launch, threads
+from .rows import row_grid
 
 
 def nll_loss_forward(log_probs, target, weight=None, reduction="mean", ignore_index=-100):
     """(loss, sum of weights) of log_probs (N, C, *d) or (C,) at integer target (N, *d) or ()."""
-    dtype, wide = log_probs.dtype, accumulation_dtype(log_probs.dtype)
-    sizes, (target, weight) = _sizes(log_probs.shape), _prepared(target, weight, wide)
+    wide, n = accumulation_dtype(log_probs.dtype), target.size
+    sizes, arrays = _sizes(log_probs.shape)[1:], _prepared(target, weight, wide)
     losses, weights = empty(target.shape, wide), empty(target.shape, wide)
-    arrays = contiguous(log_probs), target, weight, losses, weights
-    n = target.size
-    launch("nll_loss_forward", blocks(n), THREADS, *arrays, n, *sizes[1:], ignore_index)
-    loss, total = empty((), dtype), empty((), wide)
-    arrays = losses, weights, loss, total
-    launch("nll_loss_sum", 1, threads(n), *arrays, n, reduction == "mean", dtype=dtype)
-    return losses.astype(dtype, copy=False) if reduction == "none" else loss, total
+    arrays = contiguous(log_probs), *arrays, losses, weights
+    launch("nll_loss_forward", blocks(n), THREADS, *arrays, n, *sizes, ignore_index)
+    return _loss(losses, weights, reduction, log_probs.dtype)
 
 
 def nll_loss_backward(grad, shape, target, weight, reduction, ignore_index, total_weight):
@@ -39,20 +35,35 @@ def nll_loss_backward(grad, shape, target, weight, reduction, ignore_index, tota
 
 
 def cross_entropy_forward(logits, target, weight=None, reduction="mean", ignore_index=-100):
-    """nll_loss of log_softmax(logits): (loss, log_probs, sum of weights)."""
-    log_probs = log_softmax_forward(logits, 1 if logits.ndim > 1 else 0)
-    loss, total = nll_loss_forward(log_probs, target, weight, reduction, ignore_index)
-    return loss, log_probs, total
+    """nll_loss of log_softmax(logits): (loss, largest, exp_sum, sum of weights)."""
+    wide, n = accumulation_dtype(logits.dtype), target.size
+    sizes, arrays = _sizes(logits.shape)[1:], _prepared(target, weight, wide)
+    losses, weights, largest, exp_sum = (empty(target.shape, wide) for _ in range(4))
+    arrays = contiguous(logits), *arrays, losses, weights, largest, exp_sum
+    grid, block = row_grid(n, *sizes, logits.itemsize)
+    launch("cross_entropy_forward", grid, block, *arrays, n, *sizes, ignore_index)
+    loss, total = _loss(losses, weights, reduction, logits.dtype)
+    return loss, largest, exp_sum, total
 
 
-def cross_entropy_backward(grad, log_probs, target, weight, reduction, ignore_index, total_weight):
+def cross_entropy_backward(
+    grad, logits, largest, exp_sum, target, weight, reduction, ignore_index, total_weight
+):
     """The gradient for logits: (softmax - one_hot(target)) * grad * weight."""
-    shape, dx = log_probs.shape, empty(log_probs.shape, log_probs.dtype)
+    shape, dx = logits.shape, empty(logits.shape, logits.dtype)
     arrays, numbers = _backward(grad, shape, target, weight, reduction, ignore_index, total_weight)
-    grid, block = row_grid(*numbers[:3])
-    inputs = contiguous(grad), contiguous(log_probs), *arrays
+    grid, block = row_grid(*numbers[:3], dx.itemsize)
+    inputs = contiguous(grad), contiguous(logits), largest, exp_sum, *arrays
     launch("cross_entropy_backward", grid, block, *inputs, dx, *numbers)
     return dx
+
+
+def _loss(losses, weights, reduction, dtype):
+    """(loss, sum of weights), from what the kernels of the forward pass write."""
+    loss, total, n = empty((), dtype), empty((), weights.dtype), weights.size
+    arrays = losses, weights, loss, total
+    launch("nll_loss_sum", 1, threads(n), *arrays, n, reduction == "mean", dtype=dtype)
+    return losses.astype(dtype, copy=False) if reduction == "none" else loss, total
 
 
 def _prepared(target, weight, wide):

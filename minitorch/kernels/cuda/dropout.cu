@@ -5,7 +5,7 @@
 // cipher does with a message, with a seed for the key, and what comes out looks random. No thread
 // waits for another, nothing is kept, and the same seed gives the same mask again. (Salmon and
 // others, "Parallel random numbers: as easy as 1, 2, 3", 2011. PyTorch and cuRAND use it as well.)
-#include "common.cuh"
+#include "vectors.cuh"
 
 // Ten rounds of: multiply two of the four words, and mix the halves of the products with the others
 // and the key, which changes from round to round. The constants are the paper's.
@@ -21,19 +21,26 @@ __device__ uint4 philox(uint64 counter, uint64 seed) {
     return words;
 }
 
-constexpr int BLOCK = 256;  // threads
+// Vector i of out: x * scale where the element's word is below `keep`, which is 2^32 times the
+// probability; else 0. Element j has word j % 4 of the four that Philox makes of j / 4.
+template <int W>
+__device__ void drop(const T *x, T *out, int64 i, uint64 keep, wide scale, uint64 seed) {
+    Vector<T, W> v = ((const Vector<T, W> *)x)[i];
+    uint4 words;
+#pragma unroll
+    for (int k = 0; k < W; k++) {
+        int64 j = i * W + k;
+        if (k % 4 == 0) words = philox(j / 4, seed);
+        unsigned word = j % 4 == 0 ? words.x : j % 4 == 1 ? words.y : j % 4 == 2 ? words.z : words.w;
+        v.values[k] = word < keep ? T(wide(v.values[k]) * scale) : T(0);
+    }
+    ((Vector<T, W> *)out)[i] = v;
+}
 
-// out = x * scale where the element's word is below `keep`, which is 2^32 times the probability;
-// else 0. A thread's four words go to elements that are a block apart: so its neighbours' elements
-// are its own elements' neighbours, and all four loads are coalesced.
 extern "C" __global__ void dropout(const T *x, T *out, int64 n, uint64 keep, wide scale,
                                    uint64 seed) {
-    for (int64 part = blockIdx.x; part * 4 * BLOCK < n; part += gridDim.x) {
-        uint4 words = philox(part * BLOCK + threadIdx.x, seed);
-        unsigned word[4] = {words.x, words.y, words.z, words.w};
-        for (int k = 0; k < 4; k++) {
-            int64 i = (part * 4 + k) * BLOCK + threadIdx.x;
-            if (i < n) out[i] = word[k] < keep ? T(wide(x[i]) * scale) : T(0);
-        }
-    }
+    int64 begin = thread_of_grid(), step = threads_in_grid();
+    int64 vectors = aligned(x) && aligned(out) ? n / WIDTH : 0;
+    for (int64 i = begin; i < vectors; i += step) drop<WIDTH>(x, out, i, keep, scale, seed);
+    for (int64 i = vectors * WIDTH + begin; i < n; i += step) drop<1>(x, out, i, keep, scale, seed);
 }

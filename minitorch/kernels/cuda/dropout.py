@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .launch import blocks, contiguous, empty, launch
-
-_BLOCK = 256  # threads: the kernel's number
+from .launch import THREADS, blocks, contiguous, empty, launch
 
 
 def dropout(x, p: float, seed: int):
@@ -14,6 +12,6 @@ def dropout(x, p: float, seed: int):
     """
     out = empty(x.shape, x.dtype)
     keep, scale = round((1 - p) * 2**32), 1 / (1 - p)
-    grid = blocks(x.size, 4 * _BLOCK)
-    launch("dropout", grid, _BLOCK, contiguous(x), out, x.size, keep, scale, seed)
+    grid = blocks(x.size, THREADS * 16 // x.itemsize)
+    launch("dropout", grid, THREADS, contiguous(x), out, x.size, keep, scale, seed)
     return out

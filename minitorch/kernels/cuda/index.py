@@ -27,6 +27,10 @@ def scatter(out, indices, values, operation: str = "add") -> None:
         scatter(whole, indices, values, operation)
         out[...] = whole
         return
+    if out.dtype.kind == "c" and operation == "add":  # a complex number is two, which lie together
+        real = out.real.dtype
+        scatter(out.view(real), indices, contiguous(values).view(real))
+        return
     dim = out.shape[1]
     indices = indices.astype(np.int64, copy=False)
     order = np.argsort(indices, kind="stable")

@@ -23,6 +23,7 @@ from ..cpu.blocking import accumulation_dtype
 
 FOLDER = Path(__file__).parent
 THREADS = 256  # of a block, where nothing speaks for another number
+OPTIONS = ("-std=c++17",)
 
 NAMES = {
     "float64": "double",
@@ -116,7 +117,7 @@ def parameters(name: str, dtype: np.dtype) -> list[Parameter]:
 
 @functools.cache
 def _module(path: Path, dtype: np.dtype) -> Any:
-    return runtime.library().RawModule(code=source(path, dtype), options=("-std=c++17",))
+    return runtime.library().RawModule(code=source(path, dtype), options=OPTIONS)
 
 
 class Kernel:
@@ -144,6 +145,8 @@ class Kernel:
                 checked.append(dtype.type(arg))
             elif arg is None:
                 checked.append(_NULL)
+            elif type(arg) is np.ndarray:
+                raise TypeError(f"{self.name}: the array {name} is not on a GPU")
             elif arg.dtype != dtype:
                 raise TypeError(
                     f"{self.name}: the array {name} has to be of {dtype.name}, not {arg.dtype.name}"
@@ -207,12 +210,3 @@ def blocks(n: int, each: int = THREADS, most: int = 1 << 16) -> int:
 def threads(n: int, most: int = 1024) -> int:
     """How many threads a block should have that shares out n elements: a power of 2, from 32 on."""
     return min(max(1 << (n - 1).bit_length(), 32), most) if n > 0 else 32
-
-
-def row_grid(rows: int, n: int, inner: int) -> tuple[int, int]:
-    """Blocks, and threads of each, for a kernel whose threads share `Row`s (rows.cuh)."""
-    if inner == 1:
-        return rows, threads(n, 512)
-    return blocks(
-        rows, 64, 2**31 - 1
-    ), 64  # small blocks, so that few rows keep many processors busy

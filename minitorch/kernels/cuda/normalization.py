@@ -11,7 +11,8 @@ import numpy as np
 
 from ..cpu.blocking import accumulation_dtype
 from ..cpu.layer_norm import _lacking
-from .launch import THREADS, contiguous, empty, launch, threads
+from .launch import THREADS, contiguous, empty, launch
+from .rows import row_grid
 
 ENOUGH = 512  # blocks that keep a GPU busy
 
@@ -61,7 +62,7 @@ def batch_norm_forward(x, weight=None, bias=None, mean=None, var=None, eps=1e-5)
     out = empty(x.shape, x.dtype)
     mean, var = _wide(x, mean, var)
     arrays = contiguous(x), *_wide(x, weight, bias), mean, var, out
-    _launch_planes("batch_norm_forward", shape, *arrays, *shape[1:], eps)
+    _launch_planes("batch_norm_forward", shape, x, arrays, [eps])
     return out, mean, var
 
 
@@ -78,7 +79,7 @@ def batch_norm_backward(grad, x, weight, mean, var, eps, training, needs=(True, 
         arrays = contiguous(grad), contiguous(x), *_wide(x, weight), mean, var
         means = (sums, dots) if training else (None, None)
         count = max(shape[0] * shape[2], 1)
-        _launch_planes("batch_norm_backward", shape, *arrays, *means, dx, *shape[1:], count, eps)
+        _launch_planes("batch_norm_backward", shape, x, (*arrays, *means, dx), [count, eps])
     return dx, *_rounded(dots, sums, shape[1:2], x.dtype, needs)
 
 
@@ -87,15 +88,17 @@ def _normalise_rows(x, statistics, n, groups, length, weight, bias, eps):
     wide = accumulation_dtype(x.dtype)
     out, mean, rstd = empty(x.shape, x.dtype), empty(statistics, wide), empty(statistics, wide)
     arrays = contiguous(x), *_wide(x, weight, bias), out, mean, rstd
-    launch("layer_norm_forward", mean.size, threads(n), *arrays, n, groups, length, eps)
+    grid, block = row_grid(mean.size, n, 1, x.itemsize)
+    launch("layer_norm_forward", grid, block, *arrays, mean.size, n, groups, length, eps)
     return out, mean, rstd
 
 
 def _rows_by_x(grad, x, mean, rstd, weight, groups, length):
     dx = empty(x.shape, x.dtype)
-    n = x.size // max(mean.size, 1)
+    rows, n = mean.size, x.size // max(mean.size, 1)
     arrays = contiguous(grad), contiguous(x), *_wide(x, weight), mean, rstd, dx
-    launch("layer_norm_backward", mean.size if n else 0, threads(n), *arrays, n, groups, length)
+    grid, block = row_grid(rows if n else 0, n, 1, x.itemsize)
+    launch("layer_norm_backward", grid, block, *arrays, rows, n, groups, length)
     return dx
 
 
@@ -109,12 +112,17 @@ def _channel_sums(x, grad, mean, rstd, shape, per_sample, per_group, wanted=True
     wide = accumulation_dtype(dtype)
     if not samples * channels * length:
         return [np.zeros(channels, wide, like=grad if x is None else x) for _ in range(2)]
+    # What lies side by side: is it whole vectors of 16 bytes? Then a warp takes that many channels.
+    side = (channels if length == 1 else length) * dtype.itemsize
+    starts = [a.data.ptr for a in (x, grad) if a is not None]
+    vectors = all(number % 16 == 0 for number in (side, *starts))
     width = 32 if length == 1 else 1
-    columns = -(-channels // width)
+    each = width * 16 // dtype.itemsize if vectors and length == 1 else width
+    columns = -(-channels // each)
     most = -(-samples * length * width // (8 * THREADS))  # a share of 8 elements for each thread
     rows = max(min(ENOUGH // max(columns, 1), most), 1)
     sums, dots = (empty((rows, channels), wide) for _ in range(2))
-    sizes = samples, channels, length, per_sample, per_group, width
+    sizes = samples, channels, length, per_sample, per_group, width, vectors
     arrays = x, grad, mean, rstd, sums, dots
     launch("channel_sums", (columns, rows), THREADS, *arrays, *sizes, dtype=dtype)
     return (dots[0], sums[0]) if rows == 1 else (dots.sum(0), sums.sum(0))
@@ -126,10 +134,11 @@ def _rounded(dots, sums, shape, dtype, needs):
     return [a.reshape(shape).astype(dtype, copy=False) if need else None for a, need in found]
 
 
-def _launch_planes(kernel, shape, *args):
+def _launch_planes(kernel, shape, x, arrays, numbers):
     samples, channels, length = shape
-    planes, n = (samples, channels) if length == 1 else (samples * channels, length)
-    launch(kernel, planes if n else 0, threads(n, 256), *args)
+    rows, n = (samples, channels) if length == 1 else (samples * channels, length)
+    grid, block = row_grid(rows if n else 0, n, 1, x.itemsize)
+    launch(kernel, grid, block, *arrays, rows, n, channels, length, *numbers)
 
 
 def _as_channels(x):

@@ -4,9 +4,10 @@
 // arithmetic: a launch takes some microseconds, and a bias of 768 elements fills one processor of a
 // hundred. So one kernel gets the addresses of all of them, in a table, and the blocks of its grid
 // share out their elements: CHUNK of them each.
-#include "common.cuh"
+#include "vectors.cuh"
 
 constexpr int CHUNK = 4096;
+constexpr int PARAM = 0, GRAD = 1;  // columns of the table; the others are an optimizer's state
 
 // The block's part of a tensor. `layout` has, for each of `count` tensors, the number of the first
 // block that works on it, and then for each its size.
@@ -27,49 +28,82 @@ struct Part {
     }
 };
 
-// tensors: the addresses of all parameters, then of all gradients, then of all momentum buffers.
+// f(values) for W neighbours, from element i on: values[a] is array a's, and what f makes of it is
+// written back. What is null is left out.
+template <int W, int ARRAYS, typename F>
+__device__ void update_at(int64 i, T *const (&arrays)[ARRAYS], F f) {
+    Vector<T, W> vectors[ARRAYS];
+#pragma unroll  // here and below: so that a is a constant, and the vectors are registers
+    for (int a = 0; a < ARRAYS; a++)
+        if (arrays[a]) vectors[a] = *(Vector<T, W> *)(arrays[a] + i);
+#pragma unroll
+    for (int k = 0; k < W; k++) {
+        wide values[ARRAYS];
+#pragma unroll
+        for (int a = 0; a < ARRAYS; a++) values[a] = vectors[a].values[k];
+        f(values);
+#pragma unroll
+        for (int a = 0; a < ARRAYS; a++) vectors[a].values[k] = T(values[a]);
+    }
+#pragma unroll
+    for (int a = 0; a < ARRAYS; a++)
+        if (arrays[a] && a != GRAD) *(Vector<T, W> *)(arrays[a] + i) = vectors[a];
+}
+
+// The same for the block's whole part. tensors: the addresses of all parameters, then of all
+// gradients, and so on, `used` columns of the ARRAYS.
+template <int ARRAYS, typename F>
+__device__ void update(T *const *tensors, const int64 *layout, int count, int used, F f) {
+    Part part(layout, count);
+    T *arrays[ARRAYS];
+    bool vectors = true;
+#pragma unroll
+    for (int a = 0; a < ARRAYS; a++) {
+        arrays[a] = a < used ? tensors[a * count + part.tensor] : nullptr;
+        vectors &= aligned(arrays[a]);
+    }
+    int64 begin = part.start, step = blockDim.x;
+    if (vectors) {
+        int64 end = begin + (part.stop - begin) / WIDTH * WIDTH;
+        for (int64 i = begin + threadIdx.x * WIDTH; i < end; i += step * WIDTH)
+            update_at<WIDTH>(i, arrays, f);
+        begin = end;
+    }
+    for (int64 i = begin + threadIdx.x; i < part.stop; i += step) update_at<1>(i, arrays, f);
+}
+
 extern "C" __global__ void sgd_step(T *const *tensors, const int64 *layout, int count, wide lr,
                                     wide momentum, wide dampening, wide weight_decay, int nesterov,
                                     int maximize, int first) {
-    Part part(layout, count);
-    T *param = tensors[part.tensor], *grad = tensors[count + part.tensor];
-    T *buffer = momentum != 0 ? tensors[2 * count + part.tensor] : nullptr;
-    for (int64 i = part.start + threadIdx.x; i < part.stop; i += blockDim.x) {
-        wide p = param[i], g = grad[i];
+    auto step = [=](wide (&values)[3]) {
+        wide &p = values[PARAM], g = values[GRAD], &buffer = values[2];
         if (maximize) g = -g;
         g += p * weight_decay;
-        if (buffer != nullptr) {
-            wide b = first ? g : wide(buffer[i]) * momentum + g * (1 - dampening);
-            buffer[i] = T(b);
-            g = nesterov ? b * momentum + g : b;
+        if (momentum != 0) {
+            buffer = first ? g : buffer * momentum + g * (1 - dampening);
+            g = nesterov ? buffer * momentum + g : buffer;
         }
-        param[i] = T(p - g * lr);
-    }
+        p -= g * lr;
+    };
+    update<3>(tensors, layout, count, momentum != 0 ? 3 : 2, step);
 }
 
-// tensors: the addresses of all parameters, gradients, means, means of squares, and of the largest
-// of these if amsgrad is not 0. shrink is 1 - lr * decoupled weight decay; new1 and new2 are
-// 1 - beta1 and 1 - beta2, to more digits than a float leaves of the difference; step_size and root
-// are lr / (1 - beta1^t) and sqrt(1 - beta2^t).
+// The state: means, means of squares, and the largest of these if amsgrad is not 0. shrink is
+// 1 - lr * decoupled weight decay; new1 and new2 are 1 - beta1 and 1 - beta2, to more digits than a
+// float leaves of the difference; step_size and root are lr / (1 - beta1^t) and sqrt(1 - beta2^t).
 extern "C" __global__ void adam_step(T *const *tensors, const int64 *layout, int count, wide shrink,
                                      wide weight_decay, wide new1, wide beta2, wide new2,
                                      wide step_size, wide root, wide eps, int maximize, int amsgrad) {
-    Part part(layout, count);
-    T *param = tensors[part.tensor], *grad = tensors[count + part.tensor];
-    T *mean = tensors[2 * count + part.tensor], *square = tensors[3 * count + part.tensor];
-    T *largest = amsgrad ? tensors[4 * count + part.tensor] : nullptr;
-    for (int64 i = part.start + threadIdx.x; i < part.stop; i += blockDim.x) {
-        wide p = wide(param[i]) * shrink, g = grad[i], m = mean[i], v = square[i];
+    auto step = [=](wide (&values)[5]) {
+        wide &p = values[PARAM], g = values[GRAD], &mean = values[2], &square = values[3];
+        p *= shrink;
         if (maximize) g = -g;
         g += p * weight_decay;
-        m += (g - m) * new1;
-        v = v * beta2 + g * g * new2;
-        mean[i] = T(m), square[i] = T(v);
-        if (largest != nullptr) {
-            wide before = largest[i];
-            v = v > before ? v : before;
-            largest[i] = T(v);
-        }
-        param[i] = T(p - step_size * m / (sqrt(v) / root + eps));
-    }
+        mean += (g - mean) * new1;
+        square = square * beta2 + g * g * new2;
+        wide v = square;
+        if (amsgrad) v = values[4] = v > values[4] ? v : values[4];
+        p -= step_size * mean / (sqrt(v) / root + eps);
+    };
+    update<5>(tensors, layout, count, amsgrad ? 5 : 4, step);
 }

@@ -91,6 +91,8 @@ def avg_pool_backward(
 
 
 def unfold(x, kernel_size, stride=1, padding=0, dilation=1):
+    if x.dtype.kind == "c":
+        return windows.by_parts(lambda x: unfold(x, kernel_size, stride, padding, dilation), x)
     w = _windows(x.shape, kernel_size, stride, padding, dilation, False)
     n, channels, positions = x.shape[0], x.shape[1], prod(w.out)
     rows = channels * prod(w.kernel)
@@ -102,6 +104,9 @@ def unfold(x, kernel_size, stride=1, padding=0, dilation=1):
 
 
 def fold(columns, input_shape, kernel_size, stride=1, padding=0, dilation=1):
+    if columns.dtype.kind == "c":
+        sizes = input_shape, kernel_size, stride, padding, dilation
+        return windows.by_parts(lambda columns: fold(columns, *sizes), columns)
     w = _windows(input_shape, kernel_size, stride, padding, dilation, False)
     x = empty(input_shape, columns.dtype)
     strides = columns.shape[1] * columns.shape[2], columns.shape[2]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from .launch import contiguous, empty, launch, row_grid
+from .launch import contiguous, empty, launch
+from .rows import row_grid
 
 
 def softmax_forward(x, axis):
@@ -28,7 +29,7 @@ def log_softmax_backward(grad, out, axis):
 
 
 def _along(axis, kernel, *inputs):
-    """The kernel's result, of one shape with its inputs; a block for each row along `axis`."""
+    """The kernel's result, of one shape with its inputs; for each row along `axis`."""
     shape = inputs[0].shape
     out = empty(shape, inputs[0].dtype)
     shape = shape or (1,)
@@ -37,6 +38,6 @@ def _along(axis, kernel, *inputs):
     if n == 0:
         return out
     rows = out.size // n
-    grid, block = row_grid(rows, n, inner)
+    grid, block = row_grid(rows, n, inner, out.itemsize)
     launch(kernel, grid, block, *map(contiguous, inputs), out, rows, n, inner)
     return out

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...cuda import runtime
+from .launch import empty
 
 
 def on_device(*sizes) -> Any:
@@ -25,3 +26,11 @@ def _on_device(device: int, *sizes):
 def each(value, n: int) -> tuple[int, ...]:
     """One number for each of n dimensions."""
     return (value,) * n if isinstance(value, int) else tuple(value)
+
+
+def by_parts(function, z):
+    """A linear `function`, whose kernel knows only real numbers, of both parts of z."""
+    real = function(z.real)
+    out = empty(real.shape, z.dtype)
+    out.real, out.imag = real, function(z.imag)
+    return out

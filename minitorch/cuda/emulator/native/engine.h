@@ -49,22 +49,32 @@ struct Stamp {
     uint32_t code;  // offset in the library
 };
 
+// Lanes of one warp that have read an element at the same moment and from the same line.
+struct Readers {
+    uint32_t epoch;  // 0: nobody
+    uint32_t moment : 22, warp : 5;
+    uint32_t code;
+    uint32_t lanes;
+
+    bool operator==(const Readers &) const = default;
+};
+
 // What is known of one element of memory.
 struct Cell {
-    Stamp write, read;  // the last ones
-    uint32_t lanes;     // that have read in the epoch of `read`
-    bool atomic;        // the write
-    bool other_warps;   // have read in the epoch of `read`
-    bool other_blocks;  // have read
+    Stamp write;  // the last one
+    bool atomic;  // it was
+    Readers readers[2];  // since then, the last ones first
 };
 
 // A piece of memory that the kernel may touch.
 struct Range {
     const char *low, *high;
-    size_t element;    // bytes
-    const char *name;  // of shared memory; else nullptr
-    bool argument, writable;
-    Cell *cells;  // one for each element, if it is writable
+    size_t element;    // bytes of what has a cell
+    const char *name;
+    bool shared, writable;
+    Cell *cells;    // one for each element, if it is writable
+    bool *written;  // one for each byte, if it is not known that all are
+    size_t unit;    // bytes of what an index counts
 
     size_t count() const { return (high - low + element - 1) / element; }
 };
@@ -79,6 +89,10 @@ extern std::string error;
 extern jmp_buf scheduler;
 extern char *library;  // where this code begins
 
+std::string triple(uint3);
+uint3 index_of(unsigned thread);
+uint3 block_at(uint32_t epoch);
+
 [[noreturn]] void fail(const std::string &message);  // ends the launch
 std::string where(Site);
 std::string where(const void *code);  // as @0x12ab@: Python looks up file and line
@@ -88,6 +102,7 @@ bool release_warp_operations(unsigned warp);  // those that are complete: was th
 bool release_barrier();
 
 void touch(const void *address, size_t bytes, Access, const void *code);
+std::string element_of(const Range &, const char *address);
 void check_race(Range &, Cell &, const char *address, size_t bytes, Access, const void *code);
 void settle_write();
 void settle();  // before a thread waits, and when it has returned
@@ -97,14 +112,16 @@ void forget_memory();
 // What Python asks for; kernel.py has its twin.
 struct Launch {
     uint32_t grid[3], block[3];
-    uint64_t shared_bytes;
+    uint64_t shared_bytes, shared_limit;
     uint64_t seed;
     void (*kernel)(void **);
     void **arguments;
     uint64_t buffers;  // how many of the following
     char **low, **high;
     uint64_t *element;
-    uint8_t *writable;
+    bool *writable;
+    const char **name;
+    bool **written;
 };
 void prepare_memory(const Launch &);
 }  // namespace emulator

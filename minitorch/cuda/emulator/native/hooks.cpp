@@ -25,6 +25,7 @@ struct Type {
 struct Fault {
     Place place;
     const Type *type;
+    uint8_t log_alignment;  // of a wrong alignment: what it should have been
 };
 
 static std::string at(const Fault *fault) {
@@ -43,8 +44,9 @@ void __tsan_write_range(void *p, size_t bytes) { touch(p, bytes, WRITE, CODE); }
 void __tsan_init() {}
 
 void __ubsan_handle_type_mismatch_v1(Fault *f, uintptr_t address) {
-    fail("misaligned address: it is " + std::to_string(address % 16) +
-         " bytes past a multiple of 16, too few or too many for " + f->type->name + at(f));
+    uintptr_t alignment = (uintptr_t)1 << f->log_alignment;
+    fail("misaligned address: " + std::to_string(address % alignment) + " bytes past a multiple of " +
+         std::to_string(alignment) + ", where there can be no " + f->type->name + at(f));
 }
 void __ubsan_handle_out_of_bounds(Fault *f, uintptr_t index) {
     fail("index " + std::to_string((int64_t)index) + " is out of bounds for " + f->type->name + at(f));

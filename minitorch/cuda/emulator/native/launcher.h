@@ -39,6 +39,9 @@ void signature(void (*)(P...), char *out) {
     *out = 0;
 }
 
+// Of __launch_bounds__(threads, blocks).
+constexpr int first(int threads, ...) { return threads; }
+
 template <class... P, size_t... I>
 UNWATCHED void call(void (*kernel)(P...), void **arguments, std::index_sequence<I...>) {
     kernel(*(std::remove_cv_t<P> *)arguments[I]...);

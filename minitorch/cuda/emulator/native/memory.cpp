@@ -19,11 +19,11 @@ char *library;
 static std::vector<Range> ranges;
 static size_t found_last;            // an index: the next access is often to the same array
 static std::vector<char> dynamic;    // extern __shared__
-static size_t dynamic_bytes, static_bytes;
+static size_t dynamic_bytes, static_bytes, shared_limit;
 static const size_t STATIC_LIMIT = 48 << 10;
 
 static void add(Range r, bool in_front = false) {
-    r.element = std::max<size_t>(r.element, 1);
+    r.unit = r.element = std::max<size_t>(r.element, 1);
     if (r.writable) r.cells = (Cell *)calloc(r.count() + 1, sizeof(Cell));  // zeros, made when used
     ranges.insert(in_front ? ranges.begin() : ranges.end(), r);
     found_last = 0;
@@ -34,12 +34,13 @@ void prepare_memory(const Launch &l) {
     dynamic_bytes = l.shared_bytes;
 #ifndef EMULATOR_UNWATCHED
     for (uint64_t i = 0; i < l.buffers; i++)
-        add({l.low[i], l.high[i], l.element[i], nullptr, true, (bool)l.writable[i], nullptr});
+        add({l.low[i], l.high[i], l.element[i], l.name[i], false, l.writable[i], nullptr, l.written[i]});
     Dl_info here;
     dladdr((void *)prepare_memory, &here);
     library = (char *)here.dli_fbase;
-    add({library, _end, 4, nullptr, false, true, nullptr});  // __device__ variables, constants
+    add({library, _end, 4, "the file's variables", false, true});  // and constants
     static_bytes = 0;
+    shared_limit = l.shared_limit;
     forget_races();
 #endif
 }
@@ -54,7 +55,7 @@ void forget_memory() {
 static void add_shared(const char *name, const char *low, size_t bytes, size_t element) {
     for (const Range &r : ranges)
         if (r.low == low) return;  // another thread has told of it
-    add({low, low + bytes, element, name, false, true, nullptr}, true);
+    add({low, low + bytes, element, name, true, true}, true);
 }
 
 void share(const char *name, const void *address, size_t bytes, size_t element) {
@@ -65,6 +66,10 @@ void share(const char *name, const void *address, size_t bytes, size_t element) 
     if (static_bytes > STATIC_LIMIT)
         fail("the __shared__ variables take " + std::to_string(static_bytes) +
              " bytes, more than the 49152 that a block has; use extern __shared__");
+    if (static_bytes + dynamic_bytes > shared_limit)
+        fail("a block takes " + std::to_string(static_bytes) + " bytes of __shared__ variables and " +
+             std::to_string(dynamic_bytes) + " of dynamic shared memory, more than " +
+             std::to_string(shared_limit));
 }
 
 void *dynamic_shared(const char *name, size_t element) {
@@ -76,6 +81,23 @@ void *dynamic_shared(const char *name, size_t element) {
 }
 
 // ---- An access ----------------------------------------------------------------------------------
+
+// Of an access to no array: which one it was probably meant for.
+static std::string meant(const char *address, size_t bytes) {
+    if ((uintptr_t)address < 4096) return " through a null pointer";
+    const Range *nearest = nullptr;
+    int64_t distance = 4096;
+    for (const Range &r : ranges) {
+        int64_t away = address < r.low ? r.low - address : address - r.high + 1;
+        if (away > distance || r.low == library) continue;
+        nearest = &r;
+        distance = away;
+    }
+    if (nearest)
+        return " of " + element_of(*nearest, address) + ", where there are " +
+               std::to_string((nearest->high - nearest->low) / nearest->unit) + " elements";
+    return " of " + std::to_string(bytes) + " bytes that belong to no array of this launch";
+}
 
 static Range *find(const char *address) {
     auto holds = [=](const Range &r) { return address >= r.low && address < r.high; };
@@ -108,6 +130,15 @@ static void check_spinning(const char *address, const void *code) {
              "and on a GPU in an order that nobody promises, " + where(code));
 }
 
+// An array that was made by empty() has whatever was in its memory before.
+static void check_written(Range &r, const char *address, size_t bytes, Access kind, const void *code) {
+    bool *written = r.written + (address - r.low);
+    if (kind == WRITE)
+        std::fill(written, written + bytes, true);
+    else if (!std::all_of(written, written + bytes, [](bool b) { return b; }))
+        fail("read of memory that nothing has written: " + element_of(r, address) + ", " + where(code));
+}
+
 void touch(const void *pointer, size_t bytes, Access kind, const void *code) {
     if (!current) return;
     auto address = (const char *)pointer;
@@ -116,10 +147,12 @@ void touch(const void *pointer, size_t bytes, Access kind, const void *code) {
     check_spinning(address, code);
     Range *r = find(address);
     if (!r || address + bytes > r->high)
-        fail(std::string("out of bounds: ") + (kind == READ ? "read" : "write") + " of " +
-             std::to_string(bytes) + " bytes that belong to no array of this launch, " + where(code));
+        fail(std::string("out of bounds: ") + (kind == READ ? "read" : "write") + meant(address, bytes) +
+             ", " + where(code));
+    if (r->written) check_written(*r, address, bytes, kind, code);
     if (!r->writable) {
-        if (kind != READ) fail("write through a pointer to const, " + where(code));
+        if (kind != READ)
+            fail("write to " + element_of(*r, address) + " through a pointer to const, " + where(code));
         return;  // nobody writes there: no races
     }
     if (bytes < r->element) refine(*r, bytes);
@@ -129,7 +162,9 @@ void touch(const void *pointer, size_t bytes, Access kind, const void *code) {
 }
 
 void touch_atomically(const void *address, size_t bytes, const void *code) {
-    if ((uintptr_t)address % bytes) fail("misaligned atomic operation, " + where(code));
+    if ((uintptr_t)address % bytes)
+        fail("misaligned atomic operation: its address is no multiple of " + std::to_string(bytes) +
+             ", " + where(code));
     touch(address, bytes, ATOMIC, code);
 }
 

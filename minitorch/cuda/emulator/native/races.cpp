@@ -5,6 +5,7 @@
 // and orders nothing.) Blocks are not ordered at all, but for what fences and atomic operations
 // publish. What matters is this order, not the one in which the threads happened to run here: a
 // race is found whether or not it did harm this time.
+#include <algorithm>
 #include <vector>
 
 #include "engine.h"
@@ -51,14 +52,41 @@ static bool write_before(const Cell &c) {
     return !c.write.epoch || before(c.write, c.write.thread % 32);
 }
 
-static bool reads_before(const Cell &c) {
-    if (!c.read.epoch) return true;
-    if (c.other_blocks || c.read.epoch < now.first_epoch) return false;
-    if (c.read.epoch < now.epoch) return true;
-    if (c.other_warps) return false;
-    for (unsigned i = 0; i < 32; i++)
-        if (c.lanes >> i & 1u && !before(c.read, i)) return false;
-    return true;
+// The number of a thread among these whose read does not happen before now; -1 if there is none.
+// Of what another block has read it is never known.
+static int unordered(const Readers &r) {
+    if (r.epoch >= now.first_epoch && r.epoch < now.epoch) return -1;
+    bool elsewhere = r.epoch < now.first_epoch || r.warp != current->warp;
+    for (uint32_t left = r.lanes; left; left &= left - 1) {
+        unsigned lane = std::countr_zero(left), thread = r.warp * 32 + lane;
+        if (elsewhere || !before({r.epoch, r.moment, thread, r.code}, lane)) return (int)thread;
+    }
+    return -1;
+}
+
+// Notes that the current thread reads. An earlier read that happens before this one can be forgotten:
+// what comes after this one comes after both. Of the others one from another warp or block is
+// enough, for whoever writes is in no order with it or with this one.
+static void note_read(Cell &c, const Stamp &stamp) {
+    Readers mine{stamp.epoch, stamp.moment, current->warp, stamp.code, 1u << current->lane}, kept = {};
+    for (Readers &r : c.readers) {
+        if (!r.epoch) break;
+        Readers same = mine;
+        same.lanes = r.lanes;
+        if (r == same) {
+            r.lanes |= mine.lanes;
+            return;
+        }
+        if (unordered(r) < 0) continue;
+        if (!kept.epoch || r.epoch < now.first_epoch || r.warp != mine.warp) {
+            kept = r;
+        } else if (kept.epoch == r.epoch && kept.warp == r.warp) {  // rare: two become one
+            kept.lanes |= r.lanes;
+            kept.moment = std::max(kept.moment, r.moment);
+        }
+    }
+    c.readers[0] = mine;
+    c.readers[1] = kept;
 }
 
 // ---- Races that may do no harm ------------------------------------------------------------------
@@ -95,23 +123,23 @@ void forget_races() {
 
 // ---- The check ----------------------------------------------------------------------------------
 
-static std::string element_of(const Range &r, const char *address) {
-    std::string number = std::to_string((address - r.low) / r.element);
-    return r.name ? std::string(r.name) + "[" + number + "]" : "element " + number;
+std::string element_of(const Range &r, const char *address) {
+    int64_t unit = r.unit, from = address - r.low;
+    return std::string(r.name) + "[" + std::to_string((from < 0 ? from - unit + 1 : from) / unit) + "]";
 }
 
 static std::string race(const Range &r, const char *address, Access kind, const Stamp &other,
                         const char *did, const void *code) {
     static const char *const NAMES[] = {"read", "write", "atomic operation"};
-    bool same_block = other.epoch >= now.first_epoch;
-    return std::string("race on ") + (r.name ? "shared" : "global") + " memory: " + NAMES[kind] +
-           " of " + element_of(r, address) + " after thread " + std::to_string(other.thread) +
-           (same_block ? "'s " : " of another block's ") + did + " (" + where(library + other.code) +
-           "), " + where(code);
+    std::string thread = "thread " + triple(index_of(other.thread));
+    if (other.epoch < now.first_epoch) thread = "block " + triple(block_at(other.epoch)) + " " + thread;
+    return std::string("race on ") + (r.shared ? "shared" : "global") + " memory: " + NAMES[kind] +
+           " of " + element_of(r, address) + " after " + thread + "'s " + did + " (" +
+           where(library + other.code) + "), " + where(code);
 }
 
 void check_race(Range &r, Cell &c, const char *address, size_t bytes, Access kind, const void *code) {
-    if (r.name && c.write.epoch < now.first_epoch) {  // what another block left in shared memory
+    if (r.shared && c.write.epoch < now.first_epoch) {  // what another block left in shared memory
         c = {};
         if (kind == READ)
             fail("read of shared memory that no thread of this block has written: " +
@@ -135,17 +163,15 @@ void check_race(Range &r, Cell &c, const char *address, size_t bytes, Access kin
     Stamp stamp{now.epoch, now.moments[current->warp] & 0x3fffffu, current->number,
                 (uint32_t)((char *)code - library)};
     if (kind != READ) {
-        if (!reads_before(c)) fail(race(r, address, kind, c.read, "read", code));
-        c = {stamp, {}, 0, kind == ATOMIC, false, false};
-        return;
-    }
-    if (c.read.epoch < now.epoch) {  // the first read since a barrier, or in this block
-        c.other_blocks |= c.read.epoch && c.read.epoch < now.first_epoch;
-        c.lanes = c.other_warps = 0;
+        for (const Readers &read : c.readers) {
+            if (!read.epoch) break;
+            int thread = unordered(read);
+            Stamp reader{read.epoch, read.moment, (unsigned)thread, read.code};
+            if (thread >= 0) fail(race(r, address, kind, reader, "read", code));
+        }
+        c = {stamp, kind == ATOMIC, {}};
     } else {
-        c.other_warps |= c.read.thread / 32 != current->warp;
+        note_read(c, stamp);
     }
-    c.lanes |= 1u << current->lane;
-    c.read = stamp;
 }
 }  // namespace emulator

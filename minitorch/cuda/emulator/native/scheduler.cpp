@@ -26,6 +26,7 @@ static std::vector<unsigned> warps, lanes;  // in the order in which they have t
 static size_t turn;
 static std::mt19937_64 chance;
 static const Launch *launch;
+static std::vector<std::pair<uint32_t, uint3>> begun;  // blocks, with their first epochs
 
 dim3 grid_size() { return blocks; }
 dim3 block_size() { return threads_of_block; }
@@ -34,6 +35,17 @@ uint3 thread_index() { return current->index; }
 int lane() { return (int)current->lane; }
 bool may_print() { return launch->seed < 2; }  // of two runs of a launch the first
 void fence() { current->fenced = true; }
+
+uint3 index_of(unsigned thread) {
+    dim3 size = threads_of_block;
+    return {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
+}
+
+// The block that ran in this epoch.
+uint3 block_at(uint32_t epoch) {
+    auto later = [](uint32_t e, const auto &entry) { return e < entry.first; };
+    return std::prev(std::upper_bound(begun.begin(), begun.end(), epoch, later))->second;
+}
 
 // ---- Fibers -------------------------------------------------------------------------------------
 
@@ -135,6 +147,7 @@ static void run_warp(unsigned warp) {
 static void run_block(uint3 index) {
     block = index;
     now.first_epoch = ++now.epoch;
+    begun.emplace_back(now.epoch, index);
     std::fill(now.moments, now.moments + 32, 1);
     for (Thread &t : threads) {
         t.state = NEW;
@@ -158,11 +171,11 @@ static void prepare(const Launch &l) {
     if (fibers.empty() || !error.empty()) make_fibers();
     error.clear();
     now = {};
-    dim3 size = threads_of_block;
-    threads.assign((size_t)size.x * size.y * size.z, Thread{});
+    begun.clear();
+    threads.assign((size_t)l.block[0] * l.block[1] * l.block[2], Thread{});
     for (unsigned i = 0; i < threads.size(); i++) {
         Thread &t = threads[i];
-        t.index = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
+        t.index = index_of(i);
         t.number = i;
         t.warp = i / 32;
         t.lane = i % 32;

@@ -21,6 +21,13 @@ inline void __threadfence_system() { emulator::fence(); }
 inline void __threadfence_block() {}
 
 namespace emulator {
+// The number of this lane, which shuffles within a group of `width`.
+inline int lane_of(int width, Site site) {
+    if (width < 1 || width > 32 || width & (width - 1))
+        fail_at(site, "shuffle of width %d, which is none of 1, 2, 4, 8, 16, 32", width);
+    return lane();
+}
+
 template <class T>
 UNWATCHED T shuffle(unsigned mask, T value, int source, Site site) {
     static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
@@ -46,25 +53,25 @@ UNWATCHED T reduce(unsigned mask, T value, F combine, Site site) {
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32,
               emulator::Site site = emulator::Site::current()) {
-    int first = emulator::lane() / width * width;
+    int first = emulator::lane_of(width, site) / width * width;
     return emulator::shuffle(mask, value, first + (source & (width - 1)), site);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
                   emulator::Site site = emulator::Site::current()) {
-    int lane = emulator::lane(), source = lane ^ bits;
+    int lane = emulator::lane_of(width, site), source = lane ^ bits;
     return emulator::shuffle(mask, value, source / width > lane / width ? lane : source, site);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned distance, int width = 32,
                    emulator::Site site = emulator::Site::current()) {
-    int lane = emulator::lane(), source = lane + (int)distance;
+    int lane = emulator::lane_of(width, site), source = lane + (int)distance;
     return emulator::shuffle(mask, value, source / width > lane / width ? lane : source, site);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned distance, int width = 32,
                  emulator::Site site = emulator::Site::current()) {
-    int lane = emulator::lane(), first = lane / width * width, source = lane - (int)distance;
+    int lane = emulator::lane_of(width, site), first = lane / width * width, source = lane - (int)distance;
     return emulator::shuffle(mask, value, source < first ? lane : source, site);
 }
 

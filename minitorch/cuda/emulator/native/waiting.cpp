@@ -10,7 +10,7 @@
 namespace emulator {
 // ---- Errors -------------------------------------------------------------------------------------
 
-static std::string triple(uint3 v) {
+std::string triple(uint3 v) {
     return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
 }
 
@@ -71,9 +71,13 @@ Votes sync_warp(unsigned mask, uint64_t value, int source, Site site) {
     current->value = value;
     current->source = source;
     wait_for_warp(mask, site);
-    if (current->source < 0)
-        fail_at(site, "shuffle from lane %d, which is not in the mask %s or does not run", source,
-                hex(mask).c_str());
+    if (current->source < 0) {
+        std::string why = "has returned";
+        if (!(mask >> (source & 31) & 1u)) why = "is not in the mask " + hex(mask);
+        else if (current->warp * 32 + source >= threads.size())
+            why = "does not exist in a block of " + std::to_string(threads.size()) + " threads";
+        fail_at(site, "shuffle from lane %d, which %s", source, why.c_str());
+    }
     return current->received;
 }
 
@@ -150,7 +154,7 @@ bool release_barrier() {
         waiting = &t;
     }
     if (waiting && gone) {
-        set_error("__syncthreads that not all threads reach: thread " + std::to_string(gone->number) +
+        set_error("__syncthreads that not all threads reach: thread " + triple(gone->index) +
                   " has returned, " + where(waiting->site), waiting);
         return false;
     }
