@@ -9,6 +9,8 @@ Three steps are compared, in medians of rank 0:
 - overlap on: DDP as it is.
 
 What communication costs is off - single; what overlap hides of it is (off - on) / (off - single).
+The last column compares the processor time of a step with overlap, of all threads, user and system:
+where other programs disturb, it is steadier than wall time.
 
     --ranks N       2 by default
     --links A,B     memory (one host, our default transport), tcp (loopback), or a rate such as
@@ -78,7 +80,7 @@ def send_later(kept: list, bucket):
 
 
 def serve(library: str, model_name: str, times: str, bucket_mb: str) -> None:
-    """A rank: reads (step, times) from standard input, and answers with the seconds of each."""
+    """A rank: reads (step, times) from standard input, answers with (wall, processor) seconds."""
     torch = importlib.import_module(library)
     importlib.import_module(f"{library}.distributed")
     torch.set_num_threads(1)
@@ -109,9 +111,9 @@ def serve(library: str, model_name: str, times: str, bucket_mb: str) -> None:
         torch.distributed.barrier()
         seconds = []
         for _ in range(times):
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             trainers[step]()
-            seconds.append(time.perf_counter() - start)
+            seconds.append((time.perf_counter() - wall, time.process_time() - processor))
         print(json.dumps(seconds), flush=True)
     torch.distributed.destroy_process_group()
 
@@ -184,8 +186,8 @@ class Ranks:
         for process in self.processes:
             self._answer(process)
 
-    def measure(self, step: str, times: int) -> list[float]:
-        """Rank 0's seconds for each of so many steps."""
+    def measure(self, step: str, times: int) -> list[tuple[float, float]]:
+        """Rank 0's (wall, processor) seconds for each of so many steps."""
         for process in self.processes:
             process.stdin.write(json.dumps([step, times]) + "\n")
             process.stdin.flush()
@@ -209,8 +211,11 @@ class Ranks:
                 process.kill()
 
 
-def compare(what: list[str], link: str, ranks: int, rounds: int) -> dict[tuple[str, str], float]:
-    """Median seconds for each library and kind of step. `what`: model, batch, size of buckets."""
+def compare(what: list[str], link: str, ranks: int, rounds: int) -> dict[tuple[str, str], list]:
+    """Median wall and processor seconds for each library and kind of step.
+
+    `what`: model, batch, size of buckets.
+    """
     with network(link, ranks) as (address, places):
         libraries = {name: Ranks(name, what, link, address, places) for name in LIBRARIES}
         try:
@@ -225,7 +230,9 @@ def compare(what: list[str], link: str, ranks: int, rounds: int) -> dict[tuple[s
         finally:
             for processes in libraries.values():
                 processes.stop()
-    return {what: median(seconds) for what, seconds in times.items()}
+    return {
+        what: [median(kind) for kind in zip(*both, strict=True)] for what, both in times.items()
+    }
 
 
 def main() -> None:
@@ -243,7 +250,8 @@ def main() -> None:
         serve(*options.serve)
         return
     bar = "|" if options.markdown else " "
-    columns = ("model", "link", "library", "single ms", "off ms", "on ms", "hidden", "to torch")
+    columns = ["model", "link", "library", "single ms", "off ms", "on ms", "hidden"]
+    columns += ["to torch", "processor"]
     print(f"\nOne training step, {options.ranks} ranks; medians\n")
     print(bar + bar.join(f"{column:>11}" for column in columns) + bar)
     if options.markdown:
@@ -253,11 +261,12 @@ def main() -> None:
             what = [model, options.batch, options.bucket_mb]
             seconds = compare(what, link, options.ranks, options.rounds)
             for name in LIBRARIES:
-                single, off, on = [seconds[name, step] for step in STEPS]
+                (single, _), (off, _), (on, busy) = [seconds[name, step] for step in STEPS]
                 cells = [model, link, name, *[f"{1e3 * t:.1f}" for t in (single, off, on)]]
                 # Where sending costs next to nothing, there is nothing to hide.
                 cells += [f"{(off - on) / (off - single):.0%}" if off > 1.05 * single else "-"]
-                cells += [f"{on / seconds['torch', 'on']:.2f}"]
+                torch_on, torch_busy = seconds["torch", "on"]
+                cells += [f"{on / torch_on:.2f}", f"{busy / torch_busy:.2f}"]
                 print(bar + bar.join(f"{cell:>11}" for cell in cells) + bar, flush=True)
 
 

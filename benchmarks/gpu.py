@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                                  # everything, a few minutes
     python benchmarks/gpu.py --only matmul attention
+    python benchmarks/gpu.py --markdown                       # as a table for the docs
     MINITORCH_CUDA=emulate python benchmarks/gpu.py --small   # to see that it runs
 
 NO NUMBER OF THIS SCRIPT HAS BEEN TAKEN ON A GPU YET: it was run in the emulator, whose times mean
@@ -9,21 +10,29 @@ nothing. The aims: kernels that are bound by memory at 90% of a copy's bandwidth
 in at most 1.2 of PyTorch's time.
 
 Each case is written once and given either library, as minitorch has PyTorch's names. The two take
-turns, and of each the best round counts. Bytes are those that must be moved at least, each array
-read or written once: a kernel that goes twice over its input is at half of a copy's bandwidth.
+turns, and of each the median of the rounds counts. A round is as many calls as fill a tenth of a
+second, from a GPU that is idle to one that is idle again: so it is the GPU's time where that is the
+longer one, and the processor's where calls are small. Bytes are those that must be moved at least,
+each array read or written once: a kernel that goes twice over its input is at half of a copy's
+bandwidth. Both compute float32 products in float32: PyTorch's TF32, which its convolutions use
+unless told otherwise, is turned off.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import minitorch
+from minitorch.cuda import runtime
 
-ROUNDS, SECONDS = 5, 0.1  # for each library; how long a round takes at least
+ROUNDS, SECONDS, WARM_UP = 7, 0.1, 3  # for each library; of a round; calls before all rounds
 
 
 class Case(NamedTuple):
@@ -44,14 +53,21 @@ def launches() -> Iterator[Case]:
     def small(op, requires_grad=False):
         def make(torch):
             x = torch.ones(10, device="cuda", requires_grad=requires_grad)
-            return lambda: op(torch, x)
+            y = torch.ones(10, device="cuda")
+            return lambda: op(torch, x, y)
 
         return make
 
-    yield Case("launch add", small(lambda torch, x: x + x))
-    yield Case("launch softmax", small(lambda torch, x: torch.softmax(x, 0)))
-    yield Case("launch add, recorded", small(lambda torch, x: x + x, True))
-    yield Case("launch copy_", small(lambda torch, x: x.copy_(x)))
+    def backward(torch, x, y):
+        (x * y).sum().backward()
+
+    yield Case("launch add", small(lambda torch, x, y: x + y))
+    yield Case("launch softmax", small(lambda torch, x, y: torch.softmax(x, 0)))
+    yield Case("launch gelu", small(lambda torch, x, y: torch.nn.functional.gelu(x)))
+    yield Case("launch sum", small(lambda torch, x, y: x.sum()))
+    yield Case("launch copy_", small(lambda torch, x, y: y.copy_(x)))
+    yield Case("launch add, recorded", small(lambda torch, x, y: x + y, True))
+    yield Case("launch mul and sum, and backward", small(backward, True))
 
 
 def copies(n: int) -> Iterator[Case]:
@@ -71,19 +87,21 @@ def both_ways(name, op, shape, dtype, forward=2, backward=3, extra=()) -> Iterat
 
     def prepared(torch):
         torch.manual_seed(0)
-        x = torch.randn(shape, device="cuda", dtype=getattr(torch, dtype), requires_grad=True)
-        return x, [make(torch) for make in extra]
+        kind = getattr(torch, dtype)
+        x = torch.randn(shape).to("cuda", kind).requires_grad_()
+        return x, [make(torch, kind) for make in extra]
 
     def make_forward(torch):
         x, others = prepared(torch)
-        x = x.detach()
+        x, others = x.detach(), [other.detach() for other in others]
         return lambda: op(torch, x, *others)
 
     def make_backward(torch):
         x, others = prepared(torch)
         out = op(torch, x, *others)
         grad = torch.ones_like(out)
-        return lambda: torch.autograd.grad(out, x, grad, retain_graph=True)
+        inputs = [x, *[other for other in others if other.requires_grad]]
+        return lambda: torch.autograd.grad(out, inputs, grad, retain_graph=True)
 
     name = f"{name} {'x'.join(map(str, shape))} {dtype}"
     yield Case(f"{name} forward", make_forward, forward * nbytes)
@@ -93,14 +111,14 @@ def both_ways(name, op, shape, dtype, forward=2, backward=3, extra=()) -> Iterat
 def rows(n: int, width: int) -> Iterator[Case]:
     shape = n, width
 
-    def weight(torch):
-        return torch.ones(width, device="cuda", requires_grad=True)
+    def weight(torch, dtype):
+        return torch.ones(width, device="cuda", dtype=dtype, requires_grad=True)
 
-    def target(torch):
+    def target(torch, dtype):
         return torch.arange(n, device="cuda") % width
 
     def layer_norm(torch, x, w, b):
-        return torch.nn.functional.layer_norm(x, (width,), w.to(x.dtype), b.to(x.dtype))
+        return torch.nn.functional.layer_norm(x, (width,), w, b)
 
     for dtype in ("float32", "bfloat16"):
         yield from both_ways("softmax", lambda torch, x: torch.softmax(x, -1), shape, dtype)
@@ -269,85 +287,120 @@ def cases(small: bool) -> list[Case]:
 # Measuring
 
 
-def seconds(torch, function, at_least: float) -> float:
-    """Of one call, in a round of many; the GPU has finished them all at its end."""
+def seconds(torch, function: Callable, calls: int) -> float:
+    """Of one call, in a round of so many; the GPU is idle before it, and after it."""
     torch.cuda.synchronize()
-    calls, start = 0, time.perf_counter()
-    while not calls or time.perf_counter() - start < at_least:
+    start = time.perf_counter()
+    for _ in range(calls):
         function()
-        calls += 1
-        if calls % 16 == 0:  # or the CPU would run far ahead
-            torch.cuda.synchronize()
     torch.cuda.synchronize()
     return (time.perf_counter() - start) / calls
 
 
 def measure(case: Case, libraries: list, small: bool) -> list[float]:
     """Seconds for each library, which take turns; if `small`, of one call."""
-    functions = []
-    for torch in libraries:
-        functions.append(case.make(torch))
-        functions[-1]()  # compiles
-    best = [float("inf")] * len(libraries)
-    for _ in range(1 if small else ROUNDS):
+    functions = [case.make(torch) for torch in libraries]
+    for function in functions:
+        function()  # compiles
+    rounds, calls = 1, [1] * len(libraries)
+    if not small:
+        rounds = ROUNDS
         for i, torch in enumerate(libraries):
-            best[i] = min(best[i], seconds(torch, functions[i], 0 if small else SECONDS))
-    del functions
-    for torch in libraries:
-        torch.cuda.empty_cache()
-    return best
+            seconds(torch, functions[i], WARM_UP)  # fills the pools of memory
+            calls[i] = max(1, min(1000, int(SECONDS / seconds(torch, functions[i], WARM_UP))))
+    taken: list[list[float]] = [[] for _ in libraries]
+    for _ in range(rounds):
+        for i, torch in enumerate(libraries):
+            taken[i].append(seconds(torch, functions[i], calls[i]))
+    return [statistics.median(times) for times in taken]
 
 
-def describe(case: Case, taken: list[float], copy: float) -> str:
-    """A row: milliseconds of ours and PyTorch's, their ratio, and what was achieved."""
+def attempt(case: Case, libraries: list, small: bool) -> list[float] | str:
+    """`measure`, or in words why it cannot be. Gives all of the case's memory back."""
+    try:
+        return measure(case, libraries, small)
+    except NotImplementedError as error:
+        return f"not there: {error}"
+    except (MemoryError, RuntimeError) as error:  # CuPy's, and PyTorch's
+        if "memory" not in str(error).lower():
+            raise
+        return "not enough memory on this GPU"
+    finally:
+        gc.collect()  # models and optimizers are cycles
+        for torch in libraries:
+            torch.cuda.empty_cache()
+
+
+HEADINGS = "", "ours, ms", "PyTorch, ms", "ratio", "achieved", "of a copy"
+
+
+def describe(case: Case, taken: list[float], copy: float) -> list[str]:
+    """A row: milliseconds of ours and PyTorch's, their ratio, and what was achieved by ours."""
     ours, *theirs = taken
-    words = [f"{1e3 * ours:10.3f}"]
-    words += [f"{1e3 * theirs[0]:10.3f}  {ours / theirs[0]:6.2f}"] if theirs else [" " * 18]
+    row = [case.name, f"{1e3 * ours:.3f}"]
+    row += [f"{1e3 * theirs[0]:.3f}", f"{ours / theirs[0]:.2f}"] if theirs else ["", ""]
     if case.bytes:
         bandwidth = case.bytes / ours
-        words.append(
-            f"{bandwidth / 1e9:8.0f} GB/s" + (f"  {bandwidth / copy:5.0%}" if copy else "")
-        )
-    if case.flops:
-        words.append(f"{case.flops / ours / 1e12:8.2f} TFLOP/s")
-    return f"{case.name:62}{'  '.join(words)}"
+        return [*row, f"{bandwidth / 1e9:.0f} GB/s", f"{bandwidth / copy:.0%}" if copy else ""]
+    return [*row, f"{case.flops / ours / 1e12:.2f} TFLOP/s" if case.flops else "", ""]
+
+
+def line(row: list[str] | tuple, markdown: bool) -> str:
+    if markdown:
+        return f"| {' | '.join(row)} |"
+    return f"{row[0]:62}{'  '.join(f'{cell:>12}' for cell in row[1:])}".rstrip()
 
 
 def pytorch() -> Any:
-    """PyTorch, if it is here and sees the GPU."""
+    """PyTorch, if it is here and sees the GPU that is ours; without TF32."""
+    if os.environ.get(runtime.VARIABLE):
+        return None
     try:
         import torch
     except ImportError:
         return None
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     return torch if torch.cuda.is_available() else None
+
+
+def what_runs(theirs: Any) -> str:
+    """The GPU, and the versions of what uses it."""
+    gpu, ours = minitorch.cuda.get_device_name(), runtime.library()
+    words = [gpu, f"CuPy {getattr(ours, '__version__', '(emulated)')}"]
+    words += [f"PyTorch {theirs.__version__}"] if theirs else ["PyTorch sees no GPU: ours alone"]
+    return ", ".join(words)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="tiny sizes, for the emulator")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="cases whose names have a word")
+    parser.add_argument("--markdown", action="store_true", help="a table for the docs")
     args = parser.parse_args()
     if not minitorch.cuda.is_available():
         sys.exit(
-            "no GPU: MINITORCH_CUDA=emulate python benchmarks/gpu.py --small shows that it runs"
+            f"no GPU: {runtime.found()[1]}. "
+            "MINITORCH_CUDA=emulate python benchmarks/gpu.py --small shows that it runs"
         )
     theirs = pytorch()
     libraries = [minitorch] if theirs is None else [minitorch, theirs]
 
-    print(minitorch.cuda.get_device_name(), "" if theirs else "(PyTorch sees no GPU: ours alone)")
-    print(f"{'':62}{'ours, ms':>10}  {'PyTorch':>10}  {'ratio':>6}  achieved, and of a copy")
+    print(what_runs(theirs) + "\n" * args.markdown)
+    print(line(HEADINGS, args.markdown))
+    if args.markdown:
+        print(line(["---"] * len(HEADINGS), True))
     copy = 0.0
     for case in cases(args.small):
         if args.only and case.name != "copy" and not any(w in case.name for w in args.only):
             continue
-        try:
-            taken = measure(case, libraries, args.small)
-        except NotImplementedError as error:
-            print(f"{case.name:62}not there: {error}")
-            continue
-        if case.name == "copy":
-            copy = case.bytes / min(taken)  # the faster of the two is what memory can do
-        print(describe(case, taken, copy), flush=True)
+        taken = attempt(case, libraries, args.small)
+        if isinstance(taken, str):
+            row = [case.name, taken, "", "", "", ""]
+        else:
+            if case.name == "copy":
+                copy = case.bytes / min(taken)  # the faster of the two is what memory can do
+            row = describe(case, taken, copy)
+        print(line(row, args.markdown), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ It is one file, written by one rank, so that all ranks go back to the same step.
 earlier run is continued.
 
 The last bits of a sum of three terms depend on their order, and that on how the ranks add: ring or
-not, which each attempt chooses anew by measuring the machine. So with more than two ranks put
-MINITORCH_ALGORITHM=direct into the environment, which adds in the order of the ranks.
+not, which is chosen by measuring the machine: once for all attempts of a launch. To get the same
+bits from another launch, with more than two ranks, put MINITORCH_ALGORITHM=direct into the
+environment, which adds in the order of the ranks.
 
 With `torch` for `minitorch` in the imports, the file runs under PyTorch and torchrun.
 """

@@ -143,7 +143,7 @@ def moved(array, where: device):
     from .cuda import runtime
 
     if where.type == "cpu":
-        return array.get()
+        return array if isinstance(array, np.generic) else array.get()
     if type(array) is not np.ndarray and array.device.id == where.index:
         return array
     cupy = runtime.library()

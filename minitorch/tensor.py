@@ -420,7 +420,11 @@ class Tensor:
 
     def __reduce_ex__(self, protocol):
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-        return _rebuild, (type(self), self.array, self._requires_grad, state)
+        if type(self.array) is np.ndarray:
+            return _rebuild, (type(self), self.array, self._requires_grad, state)
+        # CuPy's own way forgets on which GPU an array is.
+        host, device = self.array.get(), str(self.device)
+        return _rebuild, (type(self), host, self._requires_grad, state, device)
 
     def __deepcopy__(self, memo):
         import copy
@@ -528,8 +532,8 @@ def wrap_beside(array: ndarray, tensor: Tensor) -> Tensor:
     return wrap(array)
 
 
-def _rebuild(cls: type, array: ndarray, requires_grad: bool, state: dict) -> Tensor:
-    tensor = wrap(array, cls)
+def _rebuild(cls: type, array: ndarray, requires_grad: bool, state: dict, device="cpu") -> Tensor:
+    tensor = wrap(array if device == "cpu" else devices.moved(array, devices.check(device)), cls)
     tensor._requires_grad = requires_grad
     tensor.__dict__.update(state)
     return tensor

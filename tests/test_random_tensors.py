@@ -19,6 +19,13 @@ DRAWS = {
     "rand_like transposed": lambda t: t.rand_like(t.ones(3, 40).t()),
     "randn_like transposed": lambda t: t.randn_like(t.ones(3, 40).t()),
     "randint_like transposed": lambda t: t.randint_like(t.ones(3, 40).t(), 100),
+    "rand_like expanded": lambda t: t.rand_like(t.ones(3).expand(4, 3)),
+    "rand_like expanded inside": lambda t: t.rand_like(
+        t.ones(3, 1, 4).expand(3, 5, 4).permute(2, 1, 0)
+    ),
+    "dropout expanded": lambda t: t.nn.functional.dropout(t.ones(4, 1, 3).expand(4, 5, 3)),
+    "multinomial expanded": lambda t: t.multinomial(t.ones(9).expand(40, 9), 1),
+    "rrelu 0-d": lambda t: t.nn.functional.rrelu(t.tensor(-1.0), 0.1, 0.9, True),
     "normal tensors": lambda t: t.normal(t.arange(20.0), t.full((20,), 0.5)),
     "normal numbers": lambda t: t.normal(2.0, 3.0, (5,)),
     "uniform_": lambda t: t.empty(6).uniform_(-1, 3),

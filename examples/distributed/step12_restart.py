@@ -43,6 +43,8 @@ def make():
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     dist.init_process_group()
     rank = dist.get_rank()
     path = Path(tempfile.gettempdir(), f"step12-{os.getppid()}-{rank}.pt")  # one for each rank

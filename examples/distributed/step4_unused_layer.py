@@ -49,6 +49,8 @@ def average_with_zeros(model):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     dist.init_process_group()
     average = {"what-is-there": average_what_is_there, "zeros": average_with_zeros}[sys.argv[1]]
     model = Skipping()

@@ -46,6 +46,8 @@ def smaller():
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     dist.init_process_group()
     {"fewer": fewer, "agreed": lambda: fewer(agree=True), "smaller": smaller}[sys.argv[1]]()
     dist.destroy_process_group()

@@ -64,6 +64,8 @@ class Averaging:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     dist.init_process_group()
     model = Branches(*map(int, sys.argv[2:]))
     averaging = Averaging(model, in_order=sys.argv[1] == "in-order")

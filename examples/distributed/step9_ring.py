@@ -51,6 +51,8 @@ def blocks(data):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     patience = timedelta(seconds=3 if sys.argv[1] == "receive-first" else 60)
     dist.init_process_group(timeout=patience)
     rank, size, nbytes = dist.get_rank(), dist.get_world_size(), 0

@@ -16,6 +16,7 @@ from ..dispatch.declare import composite, functions, op
 from ..dispatch.op import zeros
 from ..dispatch.out import fill
 from ..random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from ..random.layout import empty_like
 from ..tensor import Tensor, wrap
 from .options import finish, numpy_type, shape_of
 
@@ -64,7 +65,7 @@ def _new(
 def _empty_like(input, kind):
     """Memory for numbers like those of `input`: on the CPU, where they are drawn."""
     array = input.array
-    return np.empty_like(array, kind) if type(array) is np.ndarray else np.empty(array.shape, kind)
+    return empty_like(array, kind) if type(array) is np.ndarray else np.empty(array.shape, kind)
 
 
 def _filled(name: str, recipe, meaning: str):
@@ -73,7 +74,7 @@ def _filled(name: str, recipe, meaning: str):
     def plain(*shape, size=None, generator=None, dtype=None, **options):
         source = _source(generator)
         array = np.empty(shape_of(shape if size is None else (size,)), numpy_type(dtype))
-        if not options:
+        if not options and devices.check(None) is devices.CPU:
             return wrap(recipe(source, array))
         return _new(lambda a: recipe(source, a), array, **options)
 

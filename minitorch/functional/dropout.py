@@ -1,7 +1,8 @@
 """Dropout: a product with a random mask. And what rrelu multiplies by, which is one, too.
 
 The masks are drawn, like PyTorch's, as a tensor of the input's layout is by `bernoulli_(1 - p)`.
-On a GPU dropout stores no mask: the generator gives it a seed, and it makes its own numbers.
+On a GPU the generator only gives a seed, and kernels/cuda/dropout.cu makes its own numbers from it;
+plain dropout then stores no mask.
 PyTorch: aten/src/ATen/native/Dropout.cpp, native/Activation.cpp (rrelu).
 """
 
@@ -11,10 +12,25 @@ import math
 
 import numpy as np
 
-from .. import devices, random
+from .. import devices, kernels, random
 from ..dispatch.declare import composite
 from ..ops.nn import _dropout
+from ..random.layout import empty_like
 from ..tensor import Tensor, wrap, wrap_beside
+
+
+def _seed() -> int:
+    return int(random.default_generator.pairs(1)[0])
+
+
+def _ones_and_zeros(like, p: float):
+    """1 with probability 1 - p, and else 0, where `like` is and of its shape and type."""
+    if type(like) is not np.ndarray:
+        ones = np.ones_like(like, np.float32)
+        return (kernels.find("dropout", ones)(ones, p, _seed()) != 0).astype(like.dtype)
+    drawn = empty_like(like)
+    random.bernoulli_(random.default_generator, drawn, 1 - p)  # in the order of its memory
+    return drawn
 
 
 def _kind(name: str, features: bool, alpha: bool, meaning: str):
@@ -32,15 +48,12 @@ def _kind(name: str, features: bool, alpha: bool, meaning: str):
         like = input.array
         plain = not (features or alpha or update) and like.dtype.kind in "fV"
         if plain and type(like) is not np.ndarray:
-            return _dropout(input, p, int(random.default_generator.pairs(1)[0]))
+            return _dropout(input, p, _seed())
         if features:
             if input.ndim < 2:
                 raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
             like = np.empty_like(like, shape=(*input.shape[:2], *[1] * (input.ndim - 2)))
-        on_cpu = type(like) is np.ndarray
-        drawn = np.empty_like(like) if on_cpu else np.empty(like.shape, like.dtype)
-        random.bernoulli_(random.default_generator, drawn, 1 - p)  # in the order of its memory
-        noise = wrap_beside(drawn, input)
+        noise = wrap_beside(_ones_and_zeros(like, p), input)
         if not alpha:
             kind = like.dtype
             if kind.kind in "biu":

@@ -195,9 +195,9 @@ def start_processes(
             )
             with _interrupts_later():
                 process.start()
+                processes.append(process)  # a Ctrl-C at the end of the block must find it
+                reports.append(ours)
             theirs.close()
-            processes.append(process)
-            reports.append(ours)
         context = ProcessContext(processes, reports)
         while join and not context.join():
             pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from ..tensor import Tensor, wrap
 
 
@@ -27,7 +27,8 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:  # as in PyTorch, the copy starts without a gradient
-            memo[id(self)] = copy = type(self)(wrap(self.array.copy()), self._requires_grad)
+            with devices.guard(self.array):
+                memo[id(self)] = copy = type(self)(wrap(self.array.copy()), self._requires_grad)
             if hasattr(self, "_sharding"):  # a part of a parameter remains one
                 copy._sharding = self._sharding
         return memo[id(self)]

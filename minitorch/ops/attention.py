@@ -17,7 +17,7 @@ from ..dispatch.declare import op
 from ..tensor import Tensor, wrap
 from .nn import softmax
 
-LARGEST_HEAD = 128
+LARGEST_HEAD = 256
 """The largest last dimension that the kernel takes."""
 
 

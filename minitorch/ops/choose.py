@@ -129,7 +129,8 @@ def masked_fill(input, mask, value):
     """
     if np.ndim(value) or (np.iscomplexobj(value) and input.dtype.kind != "c"):
         raise RuntimeError(f"masked_fill: value must be one {input.dtype}, but got {value}")
-    return select(mask, np.asarray(value, input.dtype, like=input), input)
+    out = select(mask, np.asarray(value, input.dtype, like=input), input)
+    return out.astype(input.dtype, copy=False)  # CuPy's where makes float32 of bfloat16
 
 
 masked_fill.derivatives(
@@ -165,9 +166,12 @@ one_of_two("fmin", np.fmin, "The smaller of two, or the one that is not nan",
 # fmt: on
 
 
+_NOT_CLIPPED = "bfloat16", "bool"  # types that CuPy's clip does not know
+
+
 def between(input, low=None, high=None):
     """`input`, kept from falling below `low` and from rising above `high`."""
-    if type(input) is not np.ndarray:
+    if type(input) is not np.ndarray and getattr(input.dtype, "name", "") not in _NOT_CLIPPED:
         return np.clip(input, low, high)
     if input.size > 4096 and input.dtype.kind == "f":
         # Four times as quick as maximum and minimum with a number, but slow to call.

@@ -60,7 +60,8 @@ def _triangle(half: str, twin, kept: str, compare) -> None:
         require(input.ndim > 1, "{}: input tensor must have at least 2 dimensions", half)
         *_, row, col = input.shape
         if input.size <= 4096:
-            return np.where(mask(row, diagonal, col, input), input, input.dtype.type(0))
+            out = np.where(mask(row, diagonal, col, input), input, input.dtype.type(0))
+            return out.astype(input.dtype, copy=False)  # CuPy's where makes float32 of bfloat16
         out = np.zeros_like(input, order="C")
         for i in range(0, row, 64):  # of 64 rows, the diagonal crosses few columns
             j = min(i + 64, row)

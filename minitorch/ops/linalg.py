@@ -44,13 +44,7 @@ def matmul(input, other):
             f"mat1 and mat2 shapes cannot be multiplied ({_matrix(input, 0)} and "
             f"{_matrix(other, 1)})"
         )
-    if input.ndim > 2 and other.ndim == 2 and input.size and input.flags.c_contiguous:
-        # One product with all rows is quicker than one for each matrix of the batch.
-        rows = kernels.matmul(input.reshape(-1, inner), other)
-        result = rows.reshape(*input.shape[:-1], other.shape[-1])
-    else:
-        result = kernels.matmul(input, other)
-    return result.astype(input.dtype, copy=False)  # that of bfloat16 comes as float32
+    return product(input, other).astype(input.dtype, copy=False)  # of bfloat16 it is float32
 
 
 def _matrix(a, vector_is_column: int) -> str:
@@ -62,6 +56,13 @@ def product(a, b):
     """a @ b in a formula: the kernel for arrays, the operation for Tensors."""
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return matmul(a, b)
+    if (
+        (a.ndim > 2 and b.ndim == 2 and a.size)
+        # Copying the rows of a so that they follow each other must be little beside the product.
+        and (a.flags.c_contiguous or b.shape[1] >= 8 * a.shape[-2])
+    ):  # one product with all rows: one for each matrix of the batch would read b again and again
+        rows = kernels.matmul(np.reshape(a, (-1, a.shape[-1])), b)
+        return rows.reshape(*a.shape[:-1], b.shape[1])
     return kernels.matmul(a, b)
 
 

@@ -123,7 +123,7 @@ def kthvalue(input, k, dim=-1, keepdim=False):
 @op(method=False, function=False, node="Median")
 def _median_of_all(input, skip_nan):
     flat = sortable(input).reshape(-1)
-    there = flat.size - np.count_nonzero(np.isnan(flat))
+    there = flat.size - int(np.count_nonzero(np.isnan(flat)))
     if there == 0 or (there < flat.size and not skip_nan):
         return np.asarray(np.nan, like=input).astype(input.dtype)
     middle = (there - 1) // 2

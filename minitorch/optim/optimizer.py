@@ -151,7 +151,7 @@ class Optimizer:
         return {
             "state": {numbers.get(param, param): state for param, state in self.state.items()},
             "param_groups": [
-                {**group, "params": [numbers[param] for param in group["params"]]}
+                _options(group) | {"params": [numbers[param] for param in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -191,6 +191,10 @@ class Optimizer:
             options = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
             text += f"\nParameter Group {i}\n{''.join(options)}"
         return text + ")"
+
+
+def _options(group: dict[str, Any]) -> dict[str, Any]:
+    return {option: value for option, value in group.items() if option != "params"}
 
 
 def _by_device(group: dict[str, Any]) -> list:

@@ -72,7 +72,7 @@ class SGD(Optimizer):
                 state = self.state[p]
                 first = state.get("momentum_buffer") is None
                 if first:
-                    state["momentum_buffer"] = wrap(np.empty_like(p.array))
+                    state["momentum_buffer"] = wrap(np.zeros_like(p.array))
                 buffer = state["momentum_buffer"].array
             if type(p.array) is np.ndarray:
                 kernels.sgd_step(p.array, p._grad.array, buffer, **options, first=first)

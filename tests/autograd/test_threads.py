@@ -13,7 +13,7 @@ def in_threads(count, work):
 
     def run(number):
         try:
-            start.wait(10)
+            start.wait(60)
             work(number)
         except BaseException as error:
             errors.append(error)

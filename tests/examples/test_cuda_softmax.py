@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cuda.gpus import environment
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "cuda" / "softmax.py"
 
 
@@ -17,7 +19,7 @@ def test_every_step(rows, columns):
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "MINITORCH_CUDA": "emulate"},
+        env=os.environ | environment(),
     )
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()[1:]] == [

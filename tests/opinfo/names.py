@@ -16,8 +16,8 @@ from . import twins
 
 MODULES = """torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.utils
 torch.nn.parallel torch.optim torch.optim.lr_scheduler torch.autograd torch.autograd.functional
-torch.autograd.graph torch.linalg torch.fft torch.special torch.func torch.distributed
-torch.distributed.tensor torch.distributed.tensor.parallel torch.utils
+torch.autograd.graph torch.linalg torch.fft torch.special torch.func torch.distributions
+torch.distributed torch.distributed.tensor torch.distributed.tensor.parallel torch.utils
 torch.utils.data torch.utils.checkpoint torch.cuda torch.amp torch.random torch.testing
 torch.multiprocessing""".split()
 

@@ -16,7 +16,7 @@ def test_output(number, tmp_path):
     code, output = SHOWN.findall(PAGE.read_text())[number]
     (tmp_path / "example.py").write_text(code)
     command = [sys.executable, str(tmp_path / "example.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == output.strip(), done.stderr
 
 

@@ -25,7 +25,7 @@ FOUND = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,
 )
-PATIENCE = 30.0  # seconds for an answer, on a busy machine
+PATIENCE = 120.0  # seconds for an answer, on a busy machine
 
 
 class Browser:

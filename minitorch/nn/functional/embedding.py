@@ -226,4 +226,4 @@ def one_hot(tensor, num_classes=-1):
         num_classes = int(classes.max()) + 1
     elif classes.size and classes.max() >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    return wrap((classes[..., None] == range(num_classes)).astype("int64"))
+    return wrap((classes[..., None] == np.arange(num_classes, like=classes)).astype("int64"))

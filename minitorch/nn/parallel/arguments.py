@@ -72,27 +72,38 @@ def check_device_ids(parameters: Iterable[Tensor], device_ids: Any, output_devic
     return None, None
 
 
-def refuse(delayed: Any, delayed_until: Any, mixed_precision: Any, check_reduction: bool) -> None:
+def refuse(mixed_precision: Any, check_reduction: bool) -> None:
     """Raise NotImplementedError for what is not here, and warn of what does nothing."""
     if check_reduction:
         warnings.warn(
             "`check_reduction` is deprecated, and does nothing", FutureWarning, stacklevel=3
-        )
-    if (delayed is None) != (delayed_until is None):
-        raise ValueError(
-            "delay_all_reduce_named_params and param_to_hook_all_reduce need to be set at the "
-            "same time."
-        )
-    if delayed is not None:
-        raise NotImplementedError(
-            "DistributedDataParallel has no delay_all_reduce_named_params: leave it out, and these "
-            "parameters are averaged in buckets like all others"
         )
     if mixed_precision is not None:
         raise NotImplementedError(
             "DistributedDataParallel has no mixed_precision: use autocast for the computation, "
             "and register_comm_hook with fp16_compress_hook for the gradients on their way"
         )
+
+
+def delayed_parameters(delayed: Any, until: Any, parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Whose gradients are to wait for that of the parameter `until`: (name, parameter) pairs.
+
+    They share the last bucket. Buckets are sent in order, so it leaves after that of `until`.
+    """
+    if (delayed is None) != (until is None):
+        raise ValueError(
+            "delay_all_reduce_named_params and param_to_hook_all_reduce need to be set at the "
+            "same time."
+        )
+    known = set(parameters)
+    for name, p in [*(delayed or ()), *([] if until is None else [("", until)])]:
+        if p not in known:
+            raise ValueError(
+                "delay_all_reduce_named_params and param_to_hook_all_reduce must be parameters of "
+                "the module that require a gradient and are not ignored, but "
+                f"{name or 'param_to_hook_all_reduce'} is not"
+            )
+    return [p for _, p in delayed or ()]
 
 
 def bucket_limits(cap_mb: float | None, caps_mb: list | None) -> list[int]:

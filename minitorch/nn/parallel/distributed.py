@@ -27,6 +27,7 @@ from .arguments import (
     check_device_ids,
     check_hook,
     check_parameters,
+    delayed_parameters,
     group_of,
     refuse,
     when_to_sync_buffers,
@@ -50,6 +51,8 @@ class DistributedDataParallel(Module, Joinable):
     static_graph: every backward has the graph of the first; it may leave parameters out, and reach
     one several times, through reentrant checkpoints.
     gradient_as_bucket_view: .grad are views of the buckets, which saves a copy of all gradients.
+    delay_all_reduce_named_params: (name, parameter) pairs, which are averaged together, after
+    param_to_hook_all_reduce and all others: embeddings that are large, or many and small.
     device_ids, output_device, dim: for modules on a GPU. Of no use here, and accepted for scripts'
     sake: check_reduction, skip_all_reduce_unused_params, batched_grad_copy.
 
@@ -83,17 +86,15 @@ class DistributedDataParallel(Module, Joinable):
     ):
         Module.__init__(self)
         Joinable.__init__(self)
-        refuse(
-            delay_all_reduce_named_params,
-            param_to_hook_all_reduce,
-            mixed_precision,
-            check_reduction,
-        )
+        refuse(mixed_precision, check_reduction)
         self.process_group: Any = group_of(process_group, device_mesh)
         self.module = module
         self.parameters_to_ignore = set(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))
         names = {p: name for name, p in self._state()[0] if p.requires_grad}
         check_parameters(names)
+        self._delay_all_reduce_params = delayed_parameters(
+            delay_all_reduce_named_params, param_to_hook_all_reduce, names
+        )
         self.device_ids, self.output_device = check_device_ids(names, device_ids, output_device)
         self.device = next(iter(names)).device
         self.device_type = self.device.type
@@ -117,6 +118,7 @@ class DistributedDataParallel(Module, Joinable):
                 "bucket_cap_mb": self.bucket_bytes_cap_list,
                 "find_unused_parameters": find_unused_parameters,
                 "static_graph": static_graph,
+                "delay_all_reduce_named_params": [names[p] for p in self._delay_all_reduce_params],
             }
             check_same(describe(*self._state(), arguments), self.process_group)
             self._sync_module(root=0, with_buffers=buffers_at_once)
@@ -129,6 +131,7 @@ class DistributedDataParallel(Module, Joinable):
             self.bucket_bytes_cap_list,
             self.find_unused_parameters,
             self.gradient_as_bucket_view,
+            self._delay_all_reduce_params,
         )
         if self.static_graph:
             self.reducer.expected.set_static_graph()

@@ -22,6 +22,7 @@ PyTorch: torch/csrc/distributed/c10d/reducer.cpp.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
@@ -40,13 +41,15 @@ from .statistics import Timing
 class Reducer:
     """The buckets of one DistributedDataParallel, and the hooks that fill them.
 
-    `names` are the parameters, in the order in which the module has them, and their names.
+    `names` are the parameters, in the order in which the module has them, and their names. Those
+    that are `delayed` share the last bucket.
     """
 
-    def __init__(self, names: dict, group, limits, find_unused: bool, as_views: bool):
+    def __init__(self, names: dict, group, limits, find_unused: bool, as_views: bool, delayed=()):
         self.names = names
         self.group = group
         self.limits = limits
+        self.delayed = list(delayed)
         self.as_views = as_views
         self.divisor = group.size()
         self.sync = False  # whether the next backward averages: decided by the forward before it
@@ -70,7 +73,9 @@ class Reducer:
 
     def _build(self, parameters: list) -> None:
         """Make new buckets for the parameters in this order."""
-        groups = assign_buckets(parameters, self.limits)
+        late = set(self.delayed)
+        groups = assign_buckets([p for p in parameters if p not in late], self.limits)
+        groups += assign_buckets(self.delayed, [sys.maxsize])
         last = len(groups) - 1
         self.buckets = [
             Bucket(i, members, tail=len(parameters) if i == last else 0)
