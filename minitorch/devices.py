@@ -93,8 +93,8 @@ def check(where) -> device:
     index = runtime.current() if asked.index is None else asked.index
     if index >= runtime.count():
         raise RuntimeError(
-            f"CUDA error: invalid device ordinal: {asked} was asked for, and there are "
-            f"{runtime.count()} GPUs, from 0"
+            f"CUDA error: invalid device ordinal: {asked} was asked for, and the GPUs here are "
+            f"{', '.join([f'cuda:{i}' for i in range(runtime.count())])}"
         )
     return device("cuda", index)
 
@@ -102,6 +102,11 @@ def check(where) -> device:
 def of(array) -> device:
     """The device that holds an array: the CPU for NumPy's, otherwise the GPU that it names."""
     return CPU if type(array) is np.ndarray else device("cuda", array.device.id)
+
+
+def prototype(where: device):
+    """An array on a device, for NumPy's `like=`; None for the CPU."""
+    return None if where.type == "cpu" else moved(np.empty(0), where)
 
 
 def together(a, b) -> bool:

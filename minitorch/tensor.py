@@ -273,6 +273,10 @@ class Tensor:
                 raise RuntimeError(
                     f"assigned grad has data of a different type: {value.dtype} for {self.dtype}"
                 )
+            if not devices.together(value.array, self.array):
+                raise RuntimeError(
+                    f"assigned grad is on device {value.device}, and the tensor on {self.device}"
+                )
         self._grad = value
 
     @grad.deleter

@@ -23,6 +23,7 @@ DRAWS = {
     "rand_like expanded inside": lambda t: t.rand_like(
         t.ones(3, 1, 4).expand(3, 5, 4).permute(2, 1, 0)
     ),
+    "rand_like equal strides": lambda t: t.rand_like(t.ones(2).as_strided((1, 3, 2), (1, 0, 1))),
     "dropout expanded": lambda t: t.nn.functional.dropout(t.ones(4, 1, 3).expand(4, 5, 3)),
     "multinomial expanded": lambda t: t.multinomial(t.ones(9).expand(40, 9), 1),
     "rrelu 0-d": lambda t: t.nn.functional.rrelu(t.tensor(-1.0), 0.1, 0.9, True),

@@ -6,12 +6,11 @@ minitorchrun -n 2 --max-restarts 1 examples/distributed/step12_restart.py everyt
 
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
 from step1_one_process import batches, build
-from step2_nothing_shared import say, share
+from step2_nothing_shared import chosen, say, share
 
 import minitorch as torch
 import minitorch.distributed as dist
@@ -43,12 +42,10 @@ def make():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+    saved = chosen({"weights": ["model"], "everything": ["model", "optimizer"]}, __doc__)
     dist.init_process_group()
     rank = dist.get_rank()
     path = Path(tempfile.gettempdir(), f"step12-{os.getppid()}-{rank}.pt")  # one for each rank
-    saved = {"weights": ["model"], "everything": ["model", "optimizer"]}[sys.argv[1]]
     parts, losses, start = make(), [], 0
 
     def save(step):

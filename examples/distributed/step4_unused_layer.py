@@ -4,10 +4,8 @@ minitorchrun -n 2 examples/distributed/step4_unused_layer.py what-is-there
 minitorchrun -n 2 examples/distributed/step4_unused_layer.py zeros
 """
 
-import sys
-
 from step1_one_process import batches, train
-from step2_nothing_shared import say, share, spread
+from step2_nothing_shared import chosen, say, share, spread
 from step3_average import average_gradients
 
 import minitorch as torch
@@ -49,10 +47,9 @@ def average_with_zeros(model):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+    ways = {"what-is-there": average_what_is_there, "zeros": average_with_zeros}
+    average = chosen(ways, __doc__)
     dist.init_process_group()
-    average = {"what-is-there": average_what_is_there, "zeros": average_with_zeros}[sys.argv[1]]
     model = Skipping()
     losses = train(model, share(batches()), lambda: average(model))
     say(f"{len(losses)} steps; the ranks differ by {spread(model):.1e}")

@@ -5,10 +5,8 @@ minitorchrun -n 2 examples/distributed/step5_uneven_data.py agreed
 minitorchrun -n 2 examples/distributed/step5_uneven_data.py smaller
 """
 
-import sys
-
 from step1_one_process import BATCH, batches, build, train
-from step2_nothing_shared import flat, say, share
+from step2_nothing_shared import chosen, flat, say, share
 from step3_average import average_gradients
 
 import minitorch as torch
@@ -46,8 +44,8 @@ def smaller():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+    ways = {"fewer": fewer, "agreed": lambda: fewer(agree=True), "smaller": smaller}
+    run = chosen(ways, __doc__)
     dist.init_process_group()
-    {"fewer": fewer, "agreed": lambda: fewer(agree=True), "smaller": smaller}[sys.argv[1]]()
+    run()
     dist.destroy_process_group()

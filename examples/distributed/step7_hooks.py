@@ -8,7 +8,7 @@ minitorchrun -n 2 examples/distributed/step7_hooks.py in-order
 import sys
 
 from step1_one_process import batches, train
-from step2_nothing_shared import say, share, spread
+from step2_nothing_shared import chosen, say, share, spread
 
 import minitorch as torch
 import minitorch.distributed as dist
@@ -64,11 +64,10 @@ class Averaging:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+    in_order = chosen({"as-ready": False, "in-order": True}, __doc__)
     dist.init_process_group()
     model = Branches(*map(int, sys.argv[2:]))
-    averaging = Averaging(model, in_order=sys.argv[1] == "in-order")
+    averaging = Averaging(model, in_order)
     losses = train(model, share(batches()), averaging.finish)
     say(f"loss {losses[-1]:.4f}; the ranks differ by {spread(model):.1e}")
     dist.destroy_process_group()

@@ -5,10 +5,9 @@ minitorchrun -n 4 examples/distributed/step9_ring.py whole
 minitorchrun -n 4 examples/distributed/step9_ring.py blocks
 """
 
-import sys
 from datetime import timedelta
 
-from step2_nothing_shared import say
+from step2_nothing_shared import chosen, say
 
 import minitorch as torch
 import minitorch.distributed as dist
@@ -51,9 +50,9 @@ def blocks(data):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    patience = timedelta(seconds=3 if sys.argv[1] == "receive-first" else 60)
+    ways = {"receive-first": receive_first, "whole": whole, "blocks": blocks}
+    add_up = chosen(ways, __doc__)
+    patience = timedelta(seconds=3 if add_up is receive_first else 60)
     dist.init_process_group(timeout=patience)
     rank, size, nbytes = dist.get_rank(), dist.get_world_size(), 0
     left, right = (rank - 1) % size, (rank + 1) % size
@@ -61,7 +60,7 @@ if __name__ == "__main__":
     data = torch.randn(1 << 20)
     expected = data.clone()
     dist.all_reduce(expected)
-    {"receive-first": receive_first, "whole": whole, "blocks": blocks}[sys.argv[1]](data)
+    add_up(data)
     high, low = data.clone(), data.clone()
     dist.all_reduce(high, dist.ReduceOp.MAX)
     dist.all_reduce(low, dist.ReduceOp.MIN)

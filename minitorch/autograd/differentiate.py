@@ -131,10 +131,11 @@ def grad(
     }
     run(roots, keep_graph=keep, create_graph=create_graph, sinks=sinks)
     results: list = []
-    for node in nodes:
+    for node, input in zip(nodes, inputs, strict=True):
         gradient = found.get(node)
         if gradient is None and materialize_grads:
-            gradient = np.zeros(node.shape, node.dtype)
+            with devices.guard(like := getattr(input, "array", None)):
+                gradient = np.zeros(node.shape, node.dtype, like=like)
         if gradient is None and not allow_unused:
             raise RuntimeError(
                 "One of the differentiated Tensors appears to not have been used in the graph. Set "
@@ -197,6 +198,11 @@ def _root(i: int, tensor, grad, create_graph: bool) -> tuple[Node, Any]:
         or grad.array.dtype != node.dtype
     ):
         _check_root(i, node, grad)
+    if isinstance(tensor, Tensor) and not devices.together(grad.array, tensor.array):
+        raise RuntimeError(
+            f"grad_output[{i}] is on {grad.device}, and output[{i}] on {tensor.device}: they have "
+            "to be on the same device"
+        )
     if node.dtype.kind == "c":
         grad = conjugate(grad)
     return node, grad if create_graph else grad.array.view()

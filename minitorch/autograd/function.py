@@ -117,10 +117,12 @@ class BackwardCFunction(Node):
         """Call the user's backward, with Tensors, and look at what it returns."""
         grads = [grad] if self.outputs is None else grad
         kinds = [(None, self.shape, self.dtype)] if self.outputs is None else self.outputs
+        used = next((g for g in grads if g is not None), np.empty(0))  # its device is the results'
+        like = used.array if isinstance(used, Tensor) else used
         shown: list = []
         for one, (_, shape, dtype) in zip(grads, kinds, strict=True):
             if one is None and shape is not None and self.ctx._materialize:
-                one = np.zeros(shape, dtype)
+                one = np.zeros_like(like, dtype, shape=shape, order="C")
             if one is not None:
                 one = conjugate(one if create_graph and isinstance(one, Tensor) else wrap(one))
             shown.append(one)

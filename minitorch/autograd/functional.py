@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import devices
 from ..tensor import Tensor, wrap
 from .differentiate import grad
 from .grad_mode import enable_grad
@@ -171,8 +172,9 @@ def pullback(outputs, inputs, weights, create_graph: bool, keep_graph=None) -> t
 def one_hot(tensor: Tensor):
     """For each element of `tensor`, in order, zeros like it with a 1 in this element's place."""
     for index in np.ndindex(tensor.array.shape):
-        weight = np.zeros_like(tensor.array)
-        weight[index] = 1
+        with devices.guard(tensor.array):
+            weight = np.zeros_like(tensor.array)
+            weight[index] = 1
         yield wrap(weight)
 
 

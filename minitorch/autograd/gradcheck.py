@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from .. import devices
 from ..tensor import Tensor, wrap
 from .differentiate import grad
 
@@ -167,17 +168,17 @@ def _check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, fast
 def _numerical(func, inputs, point, directions, outputs, weights, eps, only=None) -> list:
     """For every output the matrix of `d J w`, rows d and columns w, by central differences."""
     blocks = [np.zeros((len(directions), len(w))) for w in weights]
-    original = point.array.copy()
+    original = _on_host(point).copy()
     for row, direction in enumerate(directions):
         moved = []
         try:  # in place, for `func` may also see the tensor in other ways than as an argument
             for step in (-eps, eps):
-                point.array[...] = original + step * direction
+                devices.overwrite(point.array, np.asarray(original + step * direction))
                 values = _as_tuple(func(*inputs))
                 moved.append([values[only]] if only is not None else values)
-                moved[-1] = [v.array.copy() for v in moved[-1]]
+                moved[-1] = [_on_host(v).copy() for v in moved[-1]]
         finally:
-            point.array[...] = original
+            devices.overwrite(point.array, original)
         for block, before, after, output, weight in zip(
             blocks, *moved, outputs, weights, strict=True
         ):
@@ -200,11 +201,12 @@ def _analytical(output, points, directions, weights) -> list:
     """For every point the matrix of `d J w`, rows d and columns w, by backward."""
     blocks = [np.zeros((len(d), len(weights))) for d in directions]
     for column, weight in enumerate(weights):
-        found = grad(output, points, wrap(weight.copy()), retain_graph=True, allow_unused=True)
+        start = wrap(devices.moved(weight.copy(), output.device))
+        found = grad(output, points, start, retain_graph=True, allow_unused=True)
         for block, gradient, direction in zip(blocks, found, directions, strict=True):
             if gradient is not None and direction:
                 rows = np.stack([_reals(d) for d in direction])
-                block[:, column] = rows @ _reals(gradient.array)
+                block[:, column] = rows @ _reals(_on_host(gradient))
     return blocks
 
 
@@ -214,7 +216,7 @@ def _check_zero(func, inputs, points, check_undefined_grad) -> None:
     left_out = range(len(outputs)) if check_undefined_grad and len(outputs) > 1 else ()
     for missing in (None, *left_out):
         used = [o for i, o in enumerate(outputs) if i != missing]
-        zeros = [wrap(np.zeros_like(o.array)) for o in used]
+        zeros = [wrap(devices.moved(np.zeros_like(_on_host(o)), o.device)) for o in used]
         try:
             found = grad(used, points, zeros, retain_graph=True, allow_unused=True)
         except RuntimeError as error:
@@ -224,7 +226,7 @@ def _check_zero(func, inputs, points, check_undefined_grad) -> None:
                 "Expected backward function to handle undefined output grads: it failed when "
                 f"output {missing} was not used"
             ) from error
-        if any(g is not None and g.array.any() for g in found):
+        if any(g is not None and _on_host(g).any() for g in found):
             raise GradcheckError("backward not multiplied by grad_output")
 
 
@@ -283,9 +285,13 @@ def _units(tensor: Tensor) -> list:
 
 def _random(tensor: Tensor) -> list:
     """One vector of positive numbers, of length 1: nothing cancels in a sum of errors."""
-    values = np.random.default_rng(tensor.numel()).random(_reals(tensor.array).shape)
-    vector = (values / (np.linalg.norm(values) or 1)).astype(_reals(tensor.array).dtype)
+    values = np.random.default_rng(tensor.numel()).random(_reals(_on_host(tensor)).shape)
+    vector = (values / (np.linalg.norm(values) or 1)).astype(_reals(_on_host(tensor)).dtype)
     return [vector.view(tensor.array.dtype).reshape(tensor.array.shape)]
+
+
+def _on_host(tensor: Tensor) -> np.ndarray:
+    return devices.moved(tensor.array, devices.CPU)
 
 
 def _reals(array) -> np.ndarray:
@@ -301,6 +307,7 @@ def _random_like(output: Tensor, gaps: bool) -> Tensor:
     if output.is_complex():
         values = values + 1j * rng.uniform(-1, 1, shape)
     array = values.astype(output.array.dtype)
+    array = devices.moved(array, output.device)
     return wrap(array[..., 0] if gaps else array).requires_grad_()
 
 

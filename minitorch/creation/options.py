@@ -6,6 +6,7 @@ PyTorch: c10/core/TensorOptions.h.
 from __future__ import annotations
 
 import functools
+import inspect
 
 import numpy as np
 
@@ -49,6 +50,8 @@ def creation(make=None, *, name="", **entry):
     if make is None:
         return functools.partial(creation, name=name, **entry)
 
+    anywhere = "like" in inspect.signature(make).parameters  # else it is made on the CPU, and moved
+
     @functools.wraps(make)
     def create(
         *args,
@@ -66,7 +69,14 @@ def creation(make=None, *, name="", **entry):
             device = args[0].device if device is None else device
             with devices.guard(args[0].array):
                 return finish(make(*args, **options), None, device, requires_grad)
-        made = finish(make(*args, **options), None, device, requires_grad)
+        where = devices.check(device)
+        if anywhere and where is not devices.CPU:
+            options["like"] = like = devices.prototype(where)
+            with devices.guard(like):
+                return finish(make(*args, **options), None, where, requires_grad)
+        made = wrap(devices.moved(make(*args, **options), where))
+        if requires_grad:
+            made.requires_grad = True
         return made.pin_memory() if pin_memory else made
 
     create.__name__ = create.__qualname__ = name or make.__name__

@@ -16,7 +16,7 @@ from ..dispatch.declare import composite, functions, op
 from ..dispatch.op import zeros
 from ..dispatch.out import fill
 from ..random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from ..random.layout import empty_like
+from ..random.layout import empty_like, on_host
 from ..tensor import Tensor, wrap
 from .options import finish, numpy_type, shape_of
 
@@ -65,7 +65,7 @@ def _new(
 def _empty_like(input, kind):
     """Memory for numbers like those of `input`: on the CPU, where they are drawn."""
     array = input.array
-    return empty_like(array, kind) if type(array) is np.ndarray else np.empty(array.shape, kind)
+    return empty_like(array if type(array) is np.ndarray else on_host(array), kind)
 
 
 def _filled(name: str, recipe, meaning: str):
@@ -237,7 +237,7 @@ _refill.derivatives(input=lambda grad: zeros(grad.shape, grad))
 
 def _drawn_for(array, recipe, source, *args, **kwargs):
     """Numbers of the shape and type of `array`, on its device; they are drawn on the CPU."""
-    drawn = recipe(source, np.empty(array.shape, array.dtype), *args, **kwargs)
+    drawn = recipe(source, on_host(array), *args, **kwargs)
     return devices.moved(drawn, devices.of(array))
 
 

@@ -12,20 +12,33 @@ from ..dispatch.memory import strided
 from .options import creation, number, numpy_type, shape_of
 
 
+def _full(shape, value, kind, like=None):
+    """np.full, which with like= passes CuPy an argument that it does not know."""
+    array = np.empty(shape, kind, like=like)
+    array.fill(value)
+    return array
+
+
+def _ones(shape, kind, like=None):
+    return _full(shape, 1, kind, like)
+
+
 def _factory(name: str, meaning: str) -> None:
     """`name`(*size), `name`_like(tensor) and Tensor.new_`name`(*size) from NumPy's functions."""
     make, make_like = getattr(np, name), getattr(np, name + "_like")
+    make = _ones if make is np.ones else make
 
-    def plain(*size, dtype=None, **named):
+    def plain(*size, dtype=None, like=None, **named):
         if not size and not named:
             raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
-        return make(shape_of(size or (named.pop("size"),)), numpy_type(dtype), **named)
+        return make(shape_of(size or (named.pop("size"),)), numpy_type(dtype), like=like, **named)
 
     def like(input, *, dtype=None):
         return make_like(input.array, numpy_type(dtype, input))
 
     def new(self, *size, dtype=None, **named):
-        return make(shape_of(size or (named.pop("size"),)), numpy_type(dtype, self), **named)
+        shape, kind = shape_of(size or (named.pop("size"),)), numpy_type(dtype, self)
+        return make(shape, kind, like=self.array, **named)
 
     plain.__doc__ = f"A tensor of a shape, {meaning}. Mirrors torch.{name}."
     like.__doc__ = f"A tensor like another one, {meaning}. Mirrors torch.{name}_like."
@@ -41,13 +54,13 @@ _factory("empty", "with whatever the memory holds")
 
 
 @creation
-def full(size, fill_value, *, dtype=None):
+def full(size, fill_value, *, dtype=None, like=None):
     """A tensor of shape `size`, every element `fill_value`. Mirrors torch.full."""
     if isinstance(size, int):
         raise TypeError("full(): argument 'size' (position 1) must be tuple of ints, not int")
     value = number(fill_value)
     dtype = dtype or dtypes.of_number(value)
-    return np.full(shape_of((size,)), dtypes.fitting(value, dtype), dtype.numpy)
+    return _full(shape_of((size,)), dtypes.fitting(value, dtype)[()], dtype.numpy, like)
 
 
 @creation(numpy=np.full_like)
@@ -61,7 +74,7 @@ def full_like(input, fill_value, *, dtype=None):
 def new_full(self, size, fill_value, *, dtype=None):
     """`full` with this tensor's dtype. Mirrors torch.Tensor.new_full."""
     value = dtypes.fitting(number(fill_value), dtype or self.dtype)
-    return np.full(shape_of((size,)), value, numpy_type(dtype, self))
+    return _full(shape_of((size,)), value[()], numpy_type(dtype, self), self.array)
 
 
 def _strided(size, stride, kind):

@@ -26,7 +26,10 @@ from .memory import (
 
 
 def is_available() -> bool:
-    """Whether tensors can live on a GPU. Never raises. Mirrors torch.cuda.is_available."""
+    """Whether tensors can live on a GPU. Mirrors torch.cuda.is_available.
+
+    Raises ValueError for a MINITORCH_CUDA that is not understood, and nothing else.
+    """
     return runtime.count() > 0
 
 
@@ -118,7 +121,7 @@ def get_device_capability(device=None) -> tuple[int, int]:
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Whether the GPU has bfloat16. Mirrors torch.cuda.is_bf16_supported."""
-    return including_emulation or get_device_capability() >= (8, 0)
+    return is_available() and (including_emulation or get_device_capability() >= (8, 0))
 
 
 def synchronize(device=None) -> None:

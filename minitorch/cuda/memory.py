@@ -57,12 +57,16 @@ def _pool(device) -> Any:
 
 def memory_allocated(device=None) -> int:
     """Bytes in use by tensors. Mirrors torch.cuda.memory_allocated."""
+    if runtime.count() == 0:  # scripts print it on the CPU, too
+        return 0
     with runtime.gpu(device):
         return _pool(device).used_bytes()
 
 
 def memory_reserved(device=None) -> int:
     """Bytes that are kept for tensors, in use or not. Mirrors torch.cuda.memory_reserved."""
+    if runtime.count() == 0:
+        return 0
     with runtime.gpu(device):
         return _pool(device).total_bytes()
 
@@ -72,6 +76,8 @@ def max_memory_allocated(device=None) -> int:
 
     Mirrors torch.cuda.max_memory_allocated.
     """
+    if runtime.count() == 0:
+        return 0
     return max(peak.most.get(runtime.gpu(device).id, 0), memory_allocated(device))
 
 
@@ -85,7 +91,8 @@ def max_memory_reserved(device=None) -> int:
 
 def reset_peak_memory_stats(device=None) -> None:
     """Let `max_memory_allocated` begin anew. Mirrors torch.cuda.reset_peak_memory_stats."""
-    peak.most[runtime.gpu(device).id] = memory_allocated(device)
+    if runtime.count() > 0:
+        peak.most[runtime.gpu(device).id] = memory_allocated(device)
 
 
 def memory_stats(device=None) -> dict[str, int]:

@@ -26,7 +26,7 @@ def found() -> tuple[Any, str]:
 
         if emulator.count() > 0:  # raises if the variable is not understood
             return _prepared(emulator), ""
-        return None, "the emulated GPUs are hidden" + _hidden()
+        return None, f"{VARIABLE}={os.environ[VARIABLE]!r} leaves no emulated GPU" + _hidden()
     try:
         import cupy
     except ModuleNotFoundError:
@@ -44,7 +44,7 @@ def found() -> tuple[Any, str]:
 def _hidden() -> str:
     """A hint at the variable that hides GPUs, if it is set."""
     shown = os.environ.get(VISIBLE)
-    return "" if shown is None else f" ({VISIBLE}={shown!r} may hide it)"
+    return "" if shown is None else f" ({VISIBLE}={shown!r} may hide them)"
 
 
 def _prepared(library):

@@ -19,7 +19,12 @@ def translate(error: Exception, op, inputs: list) -> Exception:
     if len(found) > 1:
         return RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "
-            f"{' and '.join(sorted(found))}! (in {op.name})"
+            f"{' and '.join(sorted(found))}! (in {op.name.lstrip('_')})"
+        )
+    if message.startswith("Implicit conversion to a NumPy array"):  # CuPy's, of its arrays
+        return RuntimeError(
+            f"{op.name}: an argument is on a GPU, and the tensor on {', '.join(found)}: expected "
+            "all tensors to be on the same device (indices may also be on the CPU)"
         )
     axis = re.search(r"axis (-?\d+) is out of bounds for array of dimension (\d+)", message)
     if axis:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import devices
 from ..autograd.functional import one_hot, pullback
 from ..autograd.grad_mode import enable_grad, is_grad_enabled
 from ..autograd.graph import AccumulateGrad, edge_of
@@ -321,11 +322,13 @@ def _own(value):
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
-    return wrap(np.zeros(tensor.array.shape, tensor.array.dtype))
+    with devices.guard(tensor.array):
+        return wrap(np.zeros_like(tensor.array, order="C"))
 
 
 def _stack(tensors, dim: int, shape: tuple, like: Tensor) -> Tensor:
     """The tensors side by side along a new dimension, in the given shape."""
     if not tensors:
-        return wrap(np.zeros(shape, like.array.dtype))
+        with devices.guard(like.array):
+            return wrap(np.zeros(shape, like.array.dtype, like=like.array))
     return np.stack(tensors, dim).reshape(shape)  # type: ignore[return-value]

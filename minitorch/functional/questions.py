@@ -41,6 +41,11 @@ def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False) -> bool:
 @devices.on_its_device
 def equal(input, other) -> bool:
     """Whether shapes and all elements are equal. Mirrors torch.equal."""
+    if not devices.together(input.array, other.array):
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{input.device} and {other.device}! (in equal)"
+        )
     return bool(np.array_equal(input.array, other.array))
 
 

@@ -50,9 +50,20 @@ of_function("bitwise_right_shift", np.right_shift, "input // 2 ** other", kinds=
 # fmt: on
 
 
-for _name in ("logical_and_", "logical_or_", "logical_xor_", "logical_not_"):
+def _of_truths(function):
+    """`function` of whether each number is not 0 where they are complex: CuPy's takes none."""
+
+    def forward(*inputs):
+        return function(*[np.not_equal(a, 0) if np.iscomplexobj(a) else a for a in inputs])
+
+    return forward
+
+
+for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
+    # The short cuts, which meet NumPy's arrays alone, keep the plain function.
+    functions[_name].op.forward = _of_truths(getattr(np, _name))
     # PyTorch does not tell autograd when truth values are written over a tensor; nor do we.
-    setattr(Tensor, _name, no_grad()(getattr(Tensor, _name)))
+    setattr(Tensor, _name + "_", no_grad()(getattr(Tensor, _name + "_")))
 
 
 def _same_dtype(name: str):

@@ -121,6 +121,8 @@ def cpu(input, memory_format=None):
 @composite(function=False)
 def cuda(input, device=None, non_blocking=False, memory_format=None):
     """On a GPU. Mirrors torch.Tensor.cuda."""
+    if device is not None and devices.device(device).type != "cuda":
+        raise RuntimeError(f"Invalid device, must be cuda device: {device}")
     return to(input, "cuda" if device is None else device)
 
 

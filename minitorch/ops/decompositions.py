@@ -268,8 +268,9 @@ def pinv(A, rcond, hermitian):
     if type(A) is np.ndarray:
         return lapack("pinv", A, square=False, rcond=rcond, hermitian=hermitian)
     rcond = np.asarray(rcond, like=A)
-    if hermitian:  # CuPy's does not know that only one triangle counts
-        A = np.tril(A) + np.conj(np.tril(A, -1)).mT
+    if hermitian:  # one triangle counts, and the diagonal's real part; CuPy's would read all of it
+        half = (np.tril(A) + np.tril(A, -1)) / 2
+        A = half + np.conj(half).mT
     return lapack("pinv", A, square=False, rcond=rcond)
 
 

@@ -45,7 +45,7 @@ _nll_loss.derivatives(
 )
 
 
-@op(method=False, function=False, outputs=("out", "largest", "exp_sum", "total"), node="NllLoss")
+@op(method=False, function=False, outputs=("out", "kept", "total"), node="NllLoss")
 def _cross_entropy(input, target, weight, reduction, ignore_index):
     return kernels.cross_entropy_forward(input, target, weight, reduction, ignore_index)
 
@@ -55,12 +55,10 @@ def _(input, target, weight, reduction, ignore_index):
     return _nll_loss(log_softmax(input, 1), target, weight, reduction, ignore_index)[0]
 
 
-def _cross_entropy_by_input(
-    grad, input, target, weight, reduction, ignore_index, largest, exp_sum, total
-):
+def _cross_entropy_by_input(grad, input, target, weight, reduction, ignore_index, kept, total):
     if not isinstance(grad, Tensor):
         return kernels.cross_entropy_backward(
-            grad, input, largest, exp_sum, target, weight, reduction, ignore_index, total
+            grad, input, kept, target, weight, reduction, ignore_index, total
         )
     shape = tuple(input.shape)
     g = _nll_loss_composition(grad, shape, target, weight, reduction, ignore_index, total)

@@ -103,6 +103,32 @@ def test_random_numbers_follow_the_seed():
     assert [t.tolist() for t in there] == [t.tolist() for t in here]
 
 
+def test_random_numbers_do_not_depend_on_the_device_but_on_the_layout():
+    drawn = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(3)
+        x = torch.zeros(7, 6, 5, device=device)
+        x.permute(2, 0, 1)[::2].normal_()
+        drawn.append((x.tolist(), torch.rand_like(x.permute(2, 0, 1)).tolist()))
+    assert drawn[0] == drawn[1]
+
+
+def test_what_cupy_refuses_or_reads_otherwise_of_complex_numbers():
+    torch.manual_seed(0)
+    z = torch.randn(4, 4, dtype=torch.complex64)
+    z[0] = 0
+    for device in ("cpu", "cuda"):
+        at = z.to(device)
+        assert at.logical_and(at.T).tolist() == (z.ne(0) & z.T.ne(0)).tolist()
+        assert at.logical_not().tolist() == z.eq(0).tolist()
+        assert at.clone().logical_not_().tolist() == z.eq(0).to(z.dtype).tolist()
+        # One triangle counts, and of the diagonal the real part.
+        lower, diagonal = z.tril(-1), torch.diag(z.diagonal().real)
+        hermitian = lower + lower.conj().T + diagonal
+        pinv = torch.linalg.pinv(at, hermitian=True).cpu()
+        assert torch.allclose(pinv, torch.linalg.pinv(hermitian), atol=1e-4)
+
+
 def test_modules_move():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
@@ -259,7 +285,7 @@ def test_visible_devices():
     hidden = in_another_process(
         "torch.ones(1).cuda()", MINITORCH_CUDA="emulate", CUDA_VISIBLE_DEVICES=""
     )
-    assert "the emulated GPUs are hidden (CUDA_VISIBLE_DEVICES='' may hide it)" in hidden
+    assert "leaves no emulated GPU (CUDA_VISIBLE_DEVICES='' may hide them)" in hidden
 
 
 FAKE = """

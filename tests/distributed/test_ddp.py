@@ -181,7 +181,7 @@ def test_what_cannot_be_wrapped(alone):
         ({"device_ids": [0, 1]}, ValueError, "can only be None or contain a single element"),
         ({"output_device": 1}, ValueError, "only work with single-device"),
         ({"delay_all_reduce_named_params": []}, ValueError, "need to be set at the same time"),
-        ({"mixed_precision": torch.float16}, NotImplementedError, "use autocast"),
+        ({"mixed_precision": torch.float16}, NotImplementedError, "fp16_compress_hook"),
         ({"process_group": torch.distributed.GroupMember.NON_GROUP_MEMBER}, ValueError, "no part"),
         (
             {"process_group": torch.distributed.group.WORLD, "device_mesh": "mesh"},

@@ -33,7 +33,7 @@ from .launching import (
 RANKS = 2
 
 SCRIPT = """
-import importlib, json, sys
+import importlib, json, os, sys
 torch = importlib.import_module(sys.argv[1])
 dist = importlib.import_module(sys.argv[1] + ".distributed")
 record = importlib.import_module(
@@ -63,6 +63,8 @@ def main(folder, fails):
 
 if __name__ == "__main__":
     main(sys.argv[2], sys.argv[3:] == ["fails"])
+    if sys.argv[1] == "torch":
+        os._exit(0)  # PyTorch's threads may outlive Python, and abort the process
 """
 
 

@@ -8,10 +8,13 @@ A loss is computed for each target, and weighted by its class:
 ignored targets do not count. The forward passes hand out that sum, because backward needs it.
 
 The fused gradient is the one that everybody remembers, (softmax - one_hot) * scale: one pass, where
-the two separate gradients would first fill an array with zeros but for one entry a row. And of all
-the log-probabilities the loss needs one a row. So they are never written: forward keeps each row's
-maximum, and the sum of exp(x - maximum), from which backward has the softmax of its input again.
-(Their log-sum-exp in one number would do, but for logits around 1000 its rounding would show.)
+the two separate gradients would first fill an array with zeros but for one entry a row.
+
+Of all the log-probabilities the loss needs one a row. For a vocabulary of 50,000 words the others
+are a burden: they are never written, and forward keeps two numbers a row instead, the maximum and
+the sum of exp(x - maximum), from which backward has the softmax of its input again. (One number,
+their log-sum-exp, would do, but where logits are around 1000 its rounding would show.) Where all
+the log-probabilities are a few, to keep them is quicker than to compute them twice.
 
 PyTorch: aten/src/ATen/native/LossNLL.cpp.
 """
@@ -23,8 +26,10 @@ from typing import Literal
 
 import numpy as np
 
+from . import half
 from .blocking import GRAIN, accumulation_dtype, over_rows, row_sum
 from .exponential import exp
+from .softmax import log_softmax_forward
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -69,38 +74,42 @@ def cross_entropy_forward(
     weight: np.ndarray | None = None,
     reduction: Reduction = "mean",
     ignore_index: int = -100,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """nll_loss of log_softmax(logits): (loss, largest, exp_sum, sum of weights).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """nll_loss of log_softmax(logits): (loss, kept, sum of weights), the latter for backward.
 
-    largest and exp_sum have target's shape: for each row its maximum, and the sum of
-    exp(logits - maximum), for backward. Shapes and errors else as in nll_loss_forward. Mirrors
-    torch's cross_entropy for class targets.
+    kept is (2, *target.shape): each row's maximum, and its sum of exp(logits - maximum); or, for up
+    to GRAIN logits, their log_softmax. Shapes and errors as in nll_loss_forward. Mirrors torch's
+    cross_entropy for class targets.
     """
+    if logits.size <= GRAIN:
+        log_probs = log_softmax_forward(logits, 1 if logits.ndim > 1 else 0)
+        loss, total = nll_loss_forward(log_probs, target, weight, reduction, ignore_index)
+        return loss, log_probs, total
     dtype, shape = logits.dtype, logits.shape
     wide = accumulation_dtype(dtype)
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     rows, columns = _layout(shape)
     logits = np.ascontiguousarray(logits).reshape(rows)
-    largest, exp_sum = np.empty(columns, wide), np.empty(columns, wide)
+    kept = np.empty((2, *columns), wide)
 
     def kernel(x, largest, exp_sum):
         np.maximum.reduce(x, 1, out=largest, keepdims=True)
         e = np.subtract(x, largest)
         exp_sum[...] = row_sum(exp(e, e))
 
-    _run(kernel, logits, largest, exp_sum)
-    log_p = logits.reshape(-1)[entries] - largest.reshape(-1)
-    log_p -= np.log(exp_sum.reshape(-1))
+    over_rows(kernel, logits, *kept)
+    largest, exp_sum = kept.reshape(2, -1)
+    log_p = logits.reshape(-1)[entries] - largest
+    log_p -= np.log(exp_sum)
     log_p = log_p.astype(dtype, copy=False)  # as nll_loss would read it
     loss, total = _loss(log_p, target.shape, weights, reduction)
-    return loss, largest.reshape(target.shape), exp_sum.reshape(target.shape), total
+    return loss, kept.reshape(2, *target.shape), total
 
 
 def cross_entropy_backward(
     grad: np.ndarray,
     logits: np.ndarray,
-    largest: np.ndarray,
-    exp_sum: np.ndarray,
+    kept: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray | None,
     reduction: Reduction,
@@ -113,18 +122,24 @@ def cross_entropy_backward(
     entries, weights = _entries(shape, target, weight, ignore_index, wide)
     scale = _scale(grad, weights, reduction, total_weight)
     rows, columns = _layout(shape)
-    dx = np.empty(rows, wide)
+    scales = scale.reshape(columns) if scale.ndim else scale
+    dx = np.empty(shape, wide)
+    dx_rows = dx.reshape(rows)
 
     def kernel(x, dx, largest, factor):
         np.subtract(x, largest, out=dx)
         exp(dx, dx)
         dx *= factor
 
-    logits = np.ascontiguousarray(logits).reshape(rows)
-    factor = np.divide(scale, exp_sum.reshape(-1), dtype=wide)
-    _run(kernel, logits, dx, largest.reshape(columns), factor.reshape(columns))
+    if logits.size <= GRAIN:
+        exp(kept.astype(wide, copy=False), dx)
+        dx_rows *= scales
+    else:
+        largest, exp_sum = kept.reshape(2, *columns)
+        logits = np.ascontiguousarray(logits).reshape(rows)
+        over_rows(kernel, logits, dx_rows, largest, scales / exp_sum)
     dx.reshape(-1)[entries] -= scale
-    return dx.reshape(shape).astype(dtype, copy=False)
+    return dx if wide is dtype else half.astype(dx, dtype)
 
 
 def _loss(log_p, shape, weights, reduction):
@@ -138,18 +153,10 @@ def _loss(log_p, shape, weights, reduction):
         losses, total = np.where(weights == 0, weights, losses) * -weights, weights.sum()
     if reduction == "none":
         return losses.reshape(shape).astype(dtype, copy=False), np.asarray(total)
-    loss = losses.sum()
+    loss = np.add.reduce(losses)
     if reduction == "mean":
         loss = loss / total
     return np.asarray(loss, dtype), np.asarray(total)
-
-
-def _run(kernel, first, *others):
-    """kernel on the arrays, in blocks of rows if they are large."""
-    if first.size > GRAIN:
-        over_rows(kernel, first, *others)
-    elif first.size:
-        kernel(first, *others)
 
 
 def _entries(shape, target, weight, ignore_index, dtype):
@@ -158,11 +165,13 @@ def _entries(shape, target, weight, ignore_index, dtype):
     An ignored target is replaced by class 0. The weights are None where all are 1.
     """
     n, classes, inner = _sizes(shape)
-    target = target.reshape(-1)
-    low, high = (target.min(), target.max()) if target.size else (0, 0)
-    ignored = target == ignore_index if low <= ignore_index <= high else None
-    if low < 0 or high >= classes:
-        wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
+    target = target.reshape(-1).astype(np.int64, copy=False)
+    ignored = None
+    # As unsigned numbers the negative ones are the largest: one maximum finds all that are wrong.
+    highest = np.maximum.reduce(target.view(np.uint64)) if n * inner else 0
+    if highest >= classes or 0 <= ignore_index < classes:
+        ignored = target == ignore_index
+        wrong = target[((target < 0) | (target >= classes)) & ~ignored]
         if wrong.size:
             raise IndexError(f"Target {wrong[0]} is out of bounds.")
     weights = None

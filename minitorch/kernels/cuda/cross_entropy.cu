@@ -31,8 +31,8 @@ extern "C" __global__ void nll_loss_forward(const T *log_probs, const int64 *tar
 
 extern "C" __global__ void __launch_bounds__(MOST)
     cross_entropy_forward(const T *x, const int64 *target, const wide *weight, wide *losses,
-                          wide *weights, wide *largest_of, wide *sum_of, int64 rows, int64 classes,
-                          int64 inner, int64 ignore_index) {
+                          wide *weights, wide *kept, int64 rows, int64 classes, int64 inner,
+                          int64 ignore_index) {
     auto body = [=](auto row) {
         Share share(row, x);
         wide largest, sum;
@@ -40,9 +40,13 @@ extern "C" __global__ void __launch_bounds__(MOST)
         if (!row.exists || row.member > 0) return;
         int64 i = row.number, wanted = target[i];
         wide w = weight_of(wanted, weight, classes, ignore_index);
-        weights[i] = w, largest_of[i] = largest, sum_of[i] = sum;
-        // T(...): rounded as log_softmax would write it
-        losses[i] = w == 0 ? 0 : -w * wide(T(wide(x[row.start + wanted * inner]) - largest - log(sum)));
+        weights[i] = w, kept[i] = largest, kept[rows + i] = sum;
+        if (w == 0) {
+            losses[i] = 0;
+            return;
+        }
+        T log_prob = T(wide(x[row.start + wanted * inner]) - largest - log(sum));
+        losses[i] = -w * wide(log_prob);  // rounded in between, as log_softmax would write it
     };
     with_row(rows, classes, inner, body, x);
 }
@@ -94,15 +98,15 @@ template <int W> struct OneHot {
 
 // dx = (softmax - one_hot(target)) * scale
 extern "C" __global__ void __launch_bounds__(MOST)
-    cross_entropy_backward(const T *grad, const T *x, const wide *largest_of, const wide *sum_of,
-                           const int64 *target, const wide *weight, const wide *total, T *dx,
-                           int64 rows, int64 classes, int64 inner, bool each, int64 ignore_index) {
+    cross_entropy_backward(const T *grad, const T *x, const wide *kept, const int64 *target,
+                           const wide *weight, const wide *total, T *dx, int64 rows, int64 classes,
+                           int64 inner, bool each, int64 ignore_index) {
     auto body = [=](auto row) {
         if (!row.exists) return;
         int64 i = row.number, wanted = target[i];
         wide w = weight_of(wanted, weight, classes, ignore_index);
         wide scale = scale_of(i, grad, each, total, w);
-        wide largest = largest_of[i], inverse = 1 / sum_of[i];
+        wide largest = kept[i], inverse = 1 / kept[rows + i];
         Share share(row, x);
         OneHot one_hot(row, wanted);
         auto slope = [&](wide x, wide one) { return (exp(x - largest) * inverse - one) * scale; };

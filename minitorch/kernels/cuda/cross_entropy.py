@@ -35,25 +35,26 @@ def nll_loss_backward(grad, shape, target, weight, reduction, ignore_index, tota
 
 
 def cross_entropy_forward(logits, target, weight=None, reduction="mean", ignore_index=-100):
-    """nll_loss of log_softmax(logits): (loss, largest, exp_sum, sum of weights)."""
+    """nll_loss of log_softmax(logits): (loss, kept, sum of weights)."""
     wide, n = accumulation_dtype(logits.dtype), target.size
     sizes, arrays = _sizes(logits.shape)[1:], _prepared(target, weight, wide)
-    losses, weights, largest, exp_sum = (empty(target.shape, wide) for _ in range(4))
-    arrays = contiguous(logits), *arrays, losses, weights, largest, exp_sum
+    losses, weights = empty(target.shape, wide), empty(target.shape, wide)
+    kept = empty((2, *target.shape), wide)
+    arrays = contiguous(logits), *arrays, losses, weights, kept
     grid, block = row_grid(n, *sizes, logits.itemsize)
     launch("cross_entropy_forward", grid, block, *arrays, n, *sizes, ignore_index)
     loss, total = _loss(losses, weights, reduction, logits.dtype)
-    return loss, largest, exp_sum, total
+    return loss, kept, total
 
 
 def cross_entropy_backward(
-    grad, logits, largest, exp_sum, target, weight, reduction, ignore_index, total_weight
+    grad, logits, kept, target, weight, reduction, ignore_index, total_weight
 ):
     """The gradient for logits: (softmax - one_hot(target)) * grad * weight."""
     shape, dx = logits.shape, empty(logits.shape, logits.dtype)
     arrays, numbers = _backward(grad, shape, target, weight, reduction, ignore_index, total_weight)
     grid, block = row_grid(*numbers[:3], dx.itemsize)
-    inputs = contiguous(grad), contiguous(logits), largest, exp_sum, *arrays
+    inputs = contiguous(grad), contiguous(logits), kept, *arrays
     launch("cross_entropy_backward", grid, block, *inputs, dx, *numbers)
     return dx
 

@@ -29,19 +29,17 @@ def _by_class(operation, input, target, weight, reduction, ignore_index):
     single = input.ndim == 1
     if single:
         input, target = input.unsqueeze(0), target.unsqueeze(0)
-    if input.shape[0] != target.shape[0]:
+    (batch, classes, *sizes), of_target = input.array.shape, target.array.shape
+    if batch != of_target[0]:
         raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]})."
+            f"Expected input batch_size ({batch}) to match target batch_size ({of_target[0]})."
         )
-    if input.shape[2:] != target.shape[1:]:
-        raise RuntimeError(
-            f"Expected target size {[input.shape[0], *input.shape[2:]]}, got {list(target.shape)}"
-        )
-    if weight is not None and tuple(weight.shape) != (input.shape[1],):
+    if sizes != list(of_target[1:]):
+        raise RuntimeError(f"Expected target size {[batch, *sizes]}, got {list(of_target)}")
+    if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
             "weight tensor should be defined either for all or no classes: expected shape "
-            f"[{input.shape[1]}], got {list(weight.shape)}"
+            f"[{classes}], got {list(weight.shape)}"
         )
     loss = operation(input, target, weight, reduction, ignore_index)[0]
     return loss.squeeze(0) if single and reduction == "none" else loss

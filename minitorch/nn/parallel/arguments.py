@@ -80,8 +80,8 @@ def refuse(mixed_precision: Any, check_reduction: bool) -> None:
         )
     if mixed_precision is not None:
         raise NotImplementedError(
-            "DistributedDataParallel has no mixed_precision: use autocast for the computation, "
-            "and register_comm_hook with fp16_compress_hook for the gradients on their way"
+            "DistributedDataParallel has no mixed_precision: register_comm_hook with "
+            "fp16_compress_hook halves what is sent"
         )
 
 
