@@ -65,6 +65,7 @@ from . import (
     viz,
 )
 from .amp import GradScaler, autocast
+from .cuda import OutOfMemoryError
 from .cuda import amp as _cuda_amp
 from .dlpack import from_dlpack
 from .func import vmap

@@ -47,8 +47,14 @@ def empty_cache() -> None:
     cuda.empty_cache()
 
 
+def get_memory_info(device=None) -> tuple[int, int]:
+    """(free, all) bytes of its memory. Mirrors torch.accelerator.get_memory_info."""
+    return cuda.mem_get_info(device)
+
+
 device_index = cuda.device
+current_device_idx, set_device_idx = current_device_index, set_device_index  # the older names
 current_stream, set_stream = cuda.current_stream, cuda.set_stream
 memory_allocated, memory_reserved = cuda.memory_allocated, cuda.memory_reserved
-max_memory_allocated = cuda.max_memory_allocated
-reset_peak_memory_stats = cuda.reset_peak_memory_stats
+max_memory_allocated, max_memory_reserved = cuda.max_memory_allocated, cuda.max_memory_reserved
+memory_stats, reset_peak_memory_stats = cuda.memory_stats, cuda.reset_peak_memory_stats

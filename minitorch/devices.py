@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 import threading
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 class device:
     """A device such as "cpu" or "cuda:1". Mirrors torch.device.
 
-    Takes a string, a type and an index, or another device. Raises RuntimeError for an unknown type.
+    Takes a string, a type and an index, or another device. Raises RuntimeError for an unknown type,
+    and for an index that is none or is given twice.
     """
 
     __slots__ = ("index", "type")
@@ -27,12 +29,20 @@ class device:
             kind, index = type.type, type.index
         elif isinstance(type, int):  # PyTorch: a bare number is an accelerator's
             kind, index = "cuda", type
+        elif isinstance(type, str):
+            kind, colon, number = type.partition(":")
+            if colon and not re.fullmatch("0|[1-9][0-9]*", number):
+                raise RuntimeError(f"Invalid device string: '{type}' (expected one like 'cuda:0')")
+            if colon and index is not None:
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed "
+                    f"explicitly: {type}"
+                )
+            index = int(number) if colon else index
         else:
-            kind, _, number = type.partition(":")
-            if number:
-                if not number.isdigit():
-                    raise RuntimeError(f"Invalid device string: '{type}'")
-                index = int(number)
+            raise TypeError(f"device(): expected a str, int or torch.device, not {type!r}")
+        if index is not None and index < 0:
+            raise RuntimeError(f"Device index must not be negative, but is {index}")
         if kind not in ("cpu", "cuda", "meta"):
             raise RuntimeError(
                 f"Expected one of cpu, cuda device type at start of device string: {type}"

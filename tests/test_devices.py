@@ -18,11 +18,35 @@ def test_spelling(arguments):
     assert ours == minitorch.device(str(ours)) and hash(ours) == hash(minitorch.device(ours))
 
 
-@pytest.mark.parametrize("wrong", ["gpu", "cpu:x", "cuda:-1"])
+WRONG = "gpu cpu:x cuda:-1 cuda: cuda:01 cuda:² :1".split()
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, "", ("cuda", -1), ("cuda:1", 0), -1])
 def test_a_wrong_spelling_is_an_error_of_pytorchs_type(wrong):
     for library in (minitorch, torch):
         with pytest.raises(RuntimeError):
-            library.device(wrong)
+            library.device(*wrong if isinstance(wrong, tuple) else [wrong])
+
+
+def test_what_is_no_device_is_a_type_error():
+    for library in (minitorch, torch):
+        with pytest.raises(TypeError):
+            library.device(1.0)
+
+
+def test_running_out_of_memory_has_pytorchs_names():
+    for library in (minitorch, torch):
+        assert library.OutOfMemoryError is library.cuda.OutOfMemoryError
+        assert library.OutOfMemoryError.__bases__ == (RuntimeError,)
+
+
+def test_memory_without_a_gpu():
+    for name in ("memory_allocated", "max_memory_reserved"):
+        assert getattr(minitorch.cuda, name)() == getattr(torch.cuda, name)() == 0
+        assert getattr(minitorch.accelerator, name)() == 0
+    assert (
+        set(minitorch.accelerator.memory_stats().values()) == {0} and not torch.cuda.memory_stats()
+    )
 
 
 def test_a_device_that_is_not_there_says_so():

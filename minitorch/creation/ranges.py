@@ -14,7 +14,7 @@ from .options import creation, number, numpy_type
 
 
 @creation
-def arange(start, end=None, step=1, *, dtype=None):
+def arange(start, end=None, step=1, *, dtype=None, like=None):
     """start, start + step, ... below `end`; arange(end) starts at 0. Mirrors torch.arange."""
     if end is None:
         start, end = 0, start
@@ -29,9 +29,10 @@ def arange(start, end=None, step=1, *, dtype=None):
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    i = np.arange(math.ceil((end - start) / step))
-    if dtype.category >= dtypes.FLOATING:
-        return _counted(start, step, i, dtype.numpy)
+    length = math.ceil((end - start) / step)
+    if dtype.category >= dtypes.FLOATING:  # on the CPU, whose rounding it is
+        return _counted(start, step, np.arange(length), dtype.numpy)
+    i = np.arange(length, like=like)
     return (i * int(step) + int(start)).astype(dtype.numpy)
 
 

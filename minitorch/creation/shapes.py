@@ -107,9 +107,12 @@ def empty_permuted(size, physical_layout, *, dtype=None):
 
 
 @creation
-def eye(n, m=None, *, dtype=None):
+def eye(n, m=None, *, dtype=None, like=None):
     """The identity matrix (n, m). Mirrors torch.eye."""
     for name, extent in (("n", n), ("m", m)):
         if extent is not None and extent < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {extent}")
-    return np.eye(n, m, dtype=numpy_type(dtype))
+    m = n if m is None else m
+    matrix = np.zeros((n, m), numpy_type(dtype), like=like)
+    matrix.reshape(-1)[: m * m : m + 1] = 1
+    return matrix

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from .. import devices
 from . import runtime
 from .memory import (
+    OutOfMemoryError,
     empty_cache,
     max_memory_allocated,
     max_memory_reserved,

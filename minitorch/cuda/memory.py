@@ -2,6 +2,7 @@
 
 CuPy keeps freed memory in a pool for the next array, as PyTorch does, and both count in blocks of
 512 bytes. What CuPy does not know is the most that was ever in use; a hook of its allocator does.
+And where CuPy finds no memory, it is asked through `_Allocator`, which raises PyTorch's error.
 PyTorch: torch/cuda/memory.py, c10/cuda/CUDACachingAllocator.cpp.
 """
 
@@ -10,6 +11,37 @@ from __future__ import annotations
 from typing import Any
 
 from . import runtime
+
+
+class OutOfMemoryError(RuntimeError):
+    """A GPU has less memory than was asked for. Mirrors torch.cuda.OutOfMemoryError."""
+
+
+class _Allocator:
+    """The library's allocator, whose MemoryError becomes OutOfMemoryError, with the figures."""
+
+    def __init__(self, library) -> None:
+        self.library, self.allocate = library, library.cuda.get_allocator()
+
+    def __call__(self, nbytes: int):
+        try:
+            return self.allocate(nbytes)
+        except MemoryError as error:
+            gpu, (free, there) = self.library.cuda.Device(), self.library.cuda.runtime.memGetInfo()
+            used = self.library.get_default_memory_pool().used_bytes()
+            raise OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {_size(nbytes)}: cuda:{gpu.id} has "
+                f"{_size(there)}, of which {_size(free)} are free and {_size(used)} in tensors of "
+                "this process. Smaller batches or fewer tensors kept alive need less"
+            ) from error
+
+
+def _size(nbytes: int) -> str:
+    """As PyTorch writes it: 20.00 GiB."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if nbytes >= 1 << power:
+            return f"{nbytes / (1 << power):.2f} {unit}"
+    return f"{nbytes} bytes"
 
 
 class _Peak:
@@ -32,12 +64,14 @@ peak = _Peak()
 
 
 def watch(library) -> None:
-    """Let the library's allocator tell `peak` what it does, on this thread."""
+    """Let the library's allocator tell `peak` what it does, on this thread, and raise our error."""
 
     class Hook(library.cuda.MemoryHook):
         name = "minitorch"
 
-        def malloc_postprocess(self, *, device_id, mem_size, **others):
+        def malloc_postprocess(self, *, device_id, mem_size, mem_ptr, **others):
+            if mem_ptr == 0:  # there was not so much
+                return
             if device_id not in peak.used:
                 peak.used[device_id] = library.get_default_memory_pool().used_bytes() - mem_size
             peak.add(device_id, mem_size)
@@ -48,6 +82,8 @@ def watch(library) -> None:
 
     peak.__init__()  # type: ignore[misc]
     Hook().__enter__()
+    if not isinstance(library.cuda.get_allocator(), _Allocator):
+        library.cuda.set_allocator(_Allocator(library))
 
 
 def _pool(device) -> Any:

@@ -13,6 +13,7 @@ OF_THE_EMULATOR = {
     "test_emulator.py",
     "test_emulator_compiler.py",
     "test_emulator_faults.py",
+    "test_emulator_interrupt.py",
     "test_emulator_races.py",
     "test_strictness.py",
     "test_a_late_gpu_keeps_nobody_waiting",

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch as theirs
 
 import minitorch as torch
 from minitorch.cuda import emulator, runtime
@@ -63,6 +64,44 @@ def test_only_numbers_may_be_elsewhere():
     ):
         with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
             mix()
+
+
+def test_out_is_where_the_operands_are():
+    here, there = [torch.tensor([1.0, 3.0], device=d) for d in ("cpu", "cuda")]
+    for mix in (
+        lambda: torch.add(there, 1, out=here),
+        lambda: torch.exp(here, out=there),
+        lambda: torch.sum(there, 0, out=torch.tensor(0.0)),
+        lambda: torch.mm(there[None], there[:, None], out=torch.ones(1, 1)),
+        lambda: torch.cat([here, here], out=there),
+        lambda: torch.max(there, 0, out=(torch.tensor(0.0), torch.tensor(0))),
+    ):
+        with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+            mix()
+    assert here.tolist() == there.tolist() == [1, 3]
+    for fits in (  # PyTorch makes a range where `out` is, and takes numbers from the CPU
+        lambda: torch.arange(2.0, out=there),
+        lambda: torch.add(torch.tensor(-1.0), torch.tensor([1.0, 2.0]).cuda(), out=there),
+    ):
+        assert fits() is there and there.is_cuda and there.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32", "bfloat16"])
+def test_ranges_and_identities_have_the_cpus_values(dtype):
+    for ask in (
+        lambda t, **o: t.eye(3, **o),
+        lambda t, **o: t.eye(5, 2, **o),
+        lambda t, **o: t.eye(2, 5, **o),
+        lambda t, **o: t.eye(0, 3, **o),
+        lambda t, **o: t.arange(0, **o),
+        lambda t, **o: t.arange(300, **o),
+        lambda t, **o: t.arange(7, 100, 3, **o),
+    ):
+        made = ask(torch, dtype=getattr(torch, dtype), device=OTHER)
+        expected = ask(theirs, dtype=getattr(theirs, dtype))
+        assert made.device == torch.device(OTHER) and str(made.dtype) == f"torch.{dtype}"
+        assert made.shape == tuple(expected.shape) and made.tolist() == expected.tolist()
+    assert torch.arange(5, -3, -2, device=OTHER).tolist() == [5, 3, 1, -1]
 
 
 def test_numpy_is_the_hosts():
@@ -178,6 +217,22 @@ def test_memory_in_use_before_it_was_watched():
     assert torch.cuda.max_memory_allocated() == before + 8192
 
 
+@pytest.mark.parametrize("nbytes", [1 << 42, 1 << 62])  # the host may promise the first
+def test_more_memory_than_there_is(nbytes):
+    """The figures are said, nothing is counted, and what comes after works."""
+    torch.cuda.reset_peak_memory_stats(OTHER)
+    before = torch.cuda.memory_allocated(OTHER)
+    there = torch.cuda.mem_get_info(OTHER)[1] / 2**30
+    expected = (
+        f"CUDA out of memory. Tried to allocate {nbytes >> 30}.00 GiB: {OTHER} has {there:.2f} GiB"
+    )
+    for make in (torch.empty, torch.zeros):
+        with pytest.raises(torch.cuda.OutOfMemoryError, match=f"^{expected}, of which .* are free"):
+            make(nbytes // 4, device=OTHER)
+    assert torch.cuda.max_memory_allocated(OTHER) == before == torch.cuda.memory_allocated(OTHER)
+    assert torch.ones(2, device=OTHER).tolist() == [1, 1]
+
+
 def test_what_is_asked_of_a_gpu():
     assert torch.cuda.is_available() and torch.cuda.device_count() == 2
     assert torch.accelerator.current_accelerator() == torch.device("cuda")
@@ -277,9 +332,9 @@ def in_another_process(code: str, **environment) -> str:
 
 def test_visible_devices():
     count = "print(torch.cuda.device_count(), torch.cuda.is_available())"
-    for shown, expected in {"0,2": "2 True", "": "0 False", "1,-1,2": "1 True"}.items():
+    for shown, expected in {"0,2": 2, "": 0, "1,-1,2": 1, "1,0,1": 0}.items():
         settings = {"MINITORCH_CUDA": "emulate:3", "CUDA_VISIBLE_DEVICES": shown}
-        assert in_another_process(count, **settings) == expected
+        assert in_another_process(count, **settings) == f"{expected} {expected > 0}"
     inside = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = '1'\n" + count
     assert in_another_process(inside, MINITORCH_CUDA="emulate:3") == "1 True"
     hidden = in_another_process(

@@ -1,6 +1,7 @@
 """What the emulator computes is right, and what is right it does not report."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
 import numpy as np
@@ -234,6 +235,11 @@ FILLED = {
     "in columns": lambda y: y.reshape(8, 8).T.__setitem__(slice(None), 0),
     "by set": lambda y: y.set(np.zeros(64, "f")),
     "in place": lambda y: y.__imul__(0),
+    "by sort": lambda y: y.sort(),
+    "by put": lambda y: y.put(emulator.arange(64), 0),
+    "by at": lambda y: np.add.at(y, emulator.arange(64), 0),
+    "by a position": lambda y: np.take(emulator.zeros(64, "f"), emulator.arange(64), 0, y),
+    "by a method": lambda y: emulator.zeros((2, 64), "f").sum(0, None, y),
     "by out=": lambda y: np.multiply(emulator.zeros(64, "f"), 2, out=y),
     "by copyto": lambda y: np.copyto(y, emulator.zeros(64, "f")),
     "as bytes": lambda y: y.view(np.uint8).fill(0),
@@ -255,6 +261,21 @@ def test_what_a_kernel_fills_is_written(kernel):
         kernel("grid_stride")((1,), (64,), (on_device(np.ones(32)), half, i32(32)))
     kernel("grid_stride")((1,), (64,), (y, out, i32(64)))
     assert out.get().sum() == 256
+
+
+def test_a_kernel_is_looked_up_while_another_thread_launches(kernel):
+    """Nothing but a kernel's own accesses may be taken for them."""
+    launch, x, y = kernel("grid_stride"), zeros(1000), zeros(1000)
+
+    def launches():
+        for _ in range(10):
+            launch((3,), (64,), (x, y, i32(1000)))
+
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(launches)
+        while not work.done():
+            assert kernel("atomics").parameters[0] == "const *float32"
+        work.result()
 
 
 def test_empty_arrays(kernel):

@@ -70,7 +70,7 @@ import os
 os.environ["MINITORCH_CUDA"] = "emulate"
 from minitorch.cuda import emulator
 y = emulator.zeros(4, "float32")
-emulator.RawModule(code={SOURCE!r}, options=("-DFACTOR=3",)).get_function("k")(1, 4, (y,))
+emulator.RawModule(code={SOURCE!r}, options=("-DFACTOR=3",)).get_function("k")((1,), (4,), (y,))
 assert y.get().tolist() == [0, 3, 6, 9]
 """
     both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]  # at the same time

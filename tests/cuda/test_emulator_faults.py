@@ -131,7 +131,7 @@ def test_read_of_an_array_made_empty(name):
     arguments = (y, floats()) if "const" in name else (floats(), y)
     arguments += (N,) if "sums" in name else ()
     with pytest.raises(KernelError, match=EMPTY.format(UNWRITTEN_MEMORY[name])) as error:
-        kernel(name)(1, 64, arguments)
+        kernel(name)((1,), (64,), arguments)
     named = {int(n) for n in re.findall(r"faults\.cu:(\d+)", str(error.value))}
     assert named == marked_lines(name), error.value
 
@@ -140,11 +140,29 @@ def test_empty_filled_in_part():
     y = emulator.empty(256, "f")
     y[:255] = 1
     add = kernel("adds_to_empty")
-    add(1, 255, (floats(), y))
+    add((1,), (255,), (floats(), y))
     with pytest.raises(KernelError, match=EMPTY.format(255)):
-        add(1, 256, (floats(), y))
+        add((1,), (256,), (floats(), y))
     with pytest.raises(KernelError, match=EMPTY.format(55)):
-        add(1, 56, (floats(), y[200:]))
+        add((1,), (56,), (floats(), y[200:]))
+
+
+READERS = {
+    "as a prototype": lambda y: (np.empty_like(y), np.zeros_like(y)),
+    "by a ufunc": lambda y: np.multiply(y, 2),
+    "by an operator": lambda y: y + 1,
+    "by a reduction": lambda y: y.sum(axis=0),
+    "by a function": lambda y: (np.where(y > 0, 1, 2), np.concatenate([y, y])),
+    "as a source": lambda y: (floats().__setitem__(..., y), y.copy()),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_what_is_only_read_stays_unwritten(read):
+    y = emulator.empty(256, "f")
+    read(y)
+    with pytest.raises(KernelError, match=EMPTY.format(r"\d+")):
+        kernel("adds_to_empty")((1,), (64,), (floats(), y))
 
 
 def test_result_that_depends_on_the_order():
@@ -189,6 +207,8 @@ REFUSED = [
         "2 is a float32; the parameter is int32 n",
     ),
     (1, 8, lambda: (floats(), floats(), floats(1)), "argument 2 is an array; "),
+    (1, 8, lambda: (floats(), floats(), np.int64(1)), "argument 2 is an int64; "),
+    (1, 8, lambda: (floats(), 7, N), "argument 1 is an int, not an array on a device"),
     (1, 8, lambda: (floats().astype("f8"), floats(), N), "argument 0 is an array of float64"),
     (1, 8, lambda: (floats(), np.ones(3, "f"), N), "argument 1 is an array on the host"),
     (1, 8, lambda: (strided(), floats(), N), r"argument 0 is .* strides \(8,\), not contiguous"),
@@ -201,37 +221,45 @@ REFUSED = [
 
 @pytest.mark.parametrize("grid, block, arguments, words", REFUSED, ids=[w for *_, w in REFUSED])
 def test_launch_is_refused(grid, block, arguments, words):
+    grid, block = [size if isinstance(size, tuple) else (size,) for size in (grid, block)]
     with pytest.raises(KernelError, match=words):
         kernel("read_past_the_end")(grid, block, arguments())
+
+
+@pytest.mark.parametrize("grid, block", [(1, (8,)), ((1,), 8), ((1,), [8])])
+def test_sizes_are_tuples(grid, block):
+    """CuPy's compiled code refuses anything else."""
+    with pytest.raises(TypeError, match=r"'(grid|block)' .*expected tuple, got (int|list)\)"):
+        kernel("read_past_the_end")(grid, block, (floats(), floats(), N))
 
 
 def test_array_of_another_device():
     with emulator.cuda.Device(1):
         x = floats()
     with pytest.raises(KernelError, match="argument 0 is on device 1 while the current one is 0"):
-        kernel("read_past_the_end")(1, 8, (x, floats(), N))
+        kernel("read_past_the_end")((1,), (8,), (x, floats(), N))
 
 
 def test_shared_memory_beyond_48_kb_must_be_asked_for():
     tree = kernel("no_barrier_in_tree")
     with pytest.raises(KernelError, match="50000 bytes of dynamic shared memory are over"):
-        tree(1, 32, (floats(), floats()), shared_mem=50000)
+        tree((1,), (32,), (floats(), floats()), shared_mem=50000)
     tree.max_dynamic_shared_size_bytes = 50000
-    tree(1, 1, (floats(), floats()), shared_mem=50000)
+    tree((1,), (1,), (floats(), floats()), shared_mem=50000)
 
 
 def test_block_larger_than_the_launch_bounds():
     with pytest.raises(KernelError, match=r"too many resources.*\(65, 1, 1\) has more .* 64 that"):
-        kernel("bounded")(1, 65, (floats(), floats()))
-    kernel("bounded")(1, 64, (floats(), floats()))
+        kernel("bounded")((1,), (65,), (floats(), floats()))
+    kernel("bounded")((1,), (64,), (floats(), floats()))
 
 
 def test_static_and_dynamic_shared_memory_together():
     bounded = kernel("bounded")
     with pytest.raises(KernelError, match="4096 bytes of __shared__ .* 48000 of dynamic.* 49152"):
-        bounded(1, 64, (floats(), floats()), shared_mem=48000)
+        bounded((1,), (64,), (floats(), floats()), shared_mem=48000)
     bounded.max_dynamic_shared_size_bytes = 48 << 11
-    bounded(1, 64, (floats(), floats()), shared_mem=48000)
+    bounded((1,), (64,), (floats(), floats()), shared_mem=48000)
 
 
 def test_unknown_kernel():
@@ -242,12 +270,12 @@ def test_unknown_kernel():
 def test_source_that_is_wrong():
     source = '#line 7 "wrong.cu"\nextern "C" __global__ void k(float* y) { y[0] = z; }'
     with pytest.raises(CompileError, match="wrong.cu:7:.*'z' was not declared|wrong.cu:7"):
-        emulator.RawModule(code=source).get_function("k")(1, 1, (floats(),))
+        emulator.RawModule(code=source).get_function("k")((1,), (1,), (floats(),))
 
 
 def test_after_an_error_the_next_launch_is_right():
     with pytest.raises(KernelError):
-        kernel("barrier_in_a_branch")(1, 64, (floats(), floats()))
+        kernel("barrier_in_a_branch")((1,), (64,), (floats(), floats()))
     y = floats()
-    kernel("write_past_the_end")(1, 100, (floats(), y, N))
+    kernel("write_past_the_end")((1,), (100,), (floats(), y, N))
     assert y.get()[:100].sum() == 100

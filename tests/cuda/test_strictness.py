@@ -49,8 +49,9 @@ def test_refusals(x, call, error, words):
 
 def test_other_devices(x):
     with emulator.cuda.Device(1):
-        with pytest.raises(ValueError, match="array device = 0 while current = 1"):
-            x + 1
+        for change in (x.__add__, x.__iadd__, x.fill, lambda v: x.__setitem__(0, v)):
+            with pytest.raises(ValueError, match=r"resides \(0\) is different .* device \(1\)"):
+                change(1)
         assert x[0].device.id == 0  # a view needs no kernel
 
 

@@ -18,8 +18,8 @@ MODULES = """torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch
 torch.nn.parallel torch.optim torch.optim.lr_scheduler torch.autograd torch.autograd.functional
 torch.autograd.graph torch.linalg torch.fft torch.special torch.func torch.distributions
 torch.distributed torch.distributed.tensor torch.distributed.tensor.parallel torch.utils
-torch.utils.data torch.utils.checkpoint torch.cuda torch.amp torch.random torch.testing
-torch.multiprocessing""".split()
+torch.utils.data torch.utils.checkpoint torch.cuda torch.accelerator torch.amp torch.random
+torch.testing torch.multiprocessing""".split()
 
 
 def public_names(module: str) -> list[str]:

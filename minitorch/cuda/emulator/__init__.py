@@ -12,8 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from .array import MemoryPointer, _on_device, call, ndarray
-from .device import Device, Event, Memory, MemoryHook, PinnedMemoryPointer, Stream, count
+from .array import MemoryPointer, _on_device, call, ndarray, run
+from .device import (
+    TOTAL,
+    Device,
+    Event,
+    Memory,
+    MemoryHook,
+    OutOfMemoryError,
+    PinnedMemoryPointer,
+    Stream,
+    count,
+    get_allocator,
+    set_allocator,
+)
 from .kernel import KernelError, RawKernel, RawModule
 
 
@@ -36,7 +48,7 @@ def asnumpy(array) -> np.ndarray:
 
 def _maker(function: Any):
     def make(*args, **options):
-        return _on_device(function(*args, **options))
+        return _on_device(run(function, *args, **options))
 
     return make
 
@@ -58,7 +70,7 @@ def get_default_memory_pool() -> Memory:
 def _attributes(number: int) -> dict:
     return {
         "name": b"minitorch's emulator",
-        "totalGlobalMem": 1 << 34,
+        "totalGlobalMem": TOTAL,
         "major": 9,
         "minor": 0,
         "multiProcessorCount": 1,
@@ -73,12 +85,15 @@ cuda = SimpleNamespace(
     PinnedMemoryPointer=PinnedMemoryPointer,
     alloc_pinned_memory=PinnedMemoryPointer,
     MemoryPointer=MemoryPointer,
+    memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    get_allocator=get_allocator,
+    set_allocator=set_allocator,
     is_available=lambda: True,
     get_current_stream=lambda: Stream(null=True),
     get_elapsed_time=lambda start, end: 1e3 * (end.seconds - start.seconds),
     runtime=SimpleNamespace(
         getDeviceCount=count,
         getDeviceProperties=_attributes,
-        memGetInfo=lambda: ((1 << 34) - Device().memory.used, 1 << 34),
+        memGetInfo=lambda: (TOTAL - Device().memory.used, TOTAL),
     ),
 )

@@ -11,10 +11,12 @@ CuPy: cupy/_core/core.pyx.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import lacking
-from .device import Device
+from .device import Device, get_allocator
 from .shadow import Shadow, checked
 
 
@@ -26,18 +28,23 @@ class ndarray:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, shape, dtype=np.float64, memptr=None, strides=None, order="C"):
+        self._taken = False
         if memptr is None:
-            self._host = np.empty(shape, dtype, order)
+            self._host = run(np.empty, shape, dtype, order)
         else:
             owner, offset = memptr.array, memptr.offset
             memory = owner._host.ravel("K").view(np.uint8)  # in the order in which it lies there
             self._host = np.ndarray(shape, dtype, memory, offset, strides)
         self.base = None  # CuPy does not note it either, where it is told the address
         self.device = Device() if memptr is None else memptr.array.device
-        self._taken = memptr is None
         self._shadow = memptr.array._shadow if memptr else _shadow(self._host)
-        if self._taken:
-            self.device.memory.take(self._host.nbytes)
+        if memptr is None:
+            self._take()
+
+    def _take(self):
+        """Have its bytes counted, unless there are not so many."""
+        get_allocator()(self._host.nbytes)
+        self._taken = True
 
     def __del__(self):
         if self._taken:
@@ -49,7 +56,10 @@ class ndarray:
         lacking.check_ufunc(ufunc, method, inputs, options, out)
         if out is not None:
             options["out"] = _on_host(out)
-        result = getattr(ufunc, method)(*_on_host(inputs), **options)
+            _mark(out)
+        if method == "at":
+            _mark(inputs[0])
+        result = run(getattr(ufunc, method), *_on_host(inputs), **options)
         if out is None:
             return _on_device(result, inputs)
         return out[0] if len(out) == 1 else out
@@ -146,6 +156,7 @@ class ndarray:
     @real.setter
     def real(self, value):
         _on_host(self).real = _on_host(value)
+        _mark(self)
 
     @property
     def imag(self):
@@ -154,6 +165,7 @@ class ndarray:
     @imag.setter
     def imag(self, value):
         _on_host(self).imag = _on_host(value)
+        _mark(self)
 
     def _set_shape_and_strides(self, shape, strides, update_c: bool, update_f: bool) -> None:
         self._host = np.lib.stride_tricks.as_strided(self._host, shape, strides)
@@ -173,7 +185,7 @@ class ndarray:
 
     def __setitem__(self, index, value):
         index = _index(index)
-        self._host[index] = _on_host(value)
+        _on_host(self)[index] = _on_host(value)
         if self._shadow is not None:
             self._shadow.mark(self._host, index)
 
@@ -202,10 +214,23 @@ class MemoryPointer:
         return MemoryPointer(self.array, self.offset + offset)
 
 
+def run(function, *args, **options):
+    """What NumPy's `function` returns. Where the host has no memory for it, nor has the device."""
+    try:
+        return function(*args, **options)
+    except MemoryError as error:
+        if len(error.args) == 2:  # NumPy's own, about an array of this shape and type
+            shape, dtype = error.args
+            get_allocator()(math.prod(shape) * dtype.itemsize)
+        raise
+
+
 def call(function, *args, **options):
     """`function` of NumPy, on device arrays and numbers; its arrays are made on the device."""
-    result = function(*_on_host(args), **_on_host(options))
+    result = run(function, *_on_host(args), **_on_host(options))
     name = getattr(function, "__name__", "")
+    if name not in _MAKERS:  # the first one is read, the others may be `out`
+        _mark((args[name not in _CHANGERS :], options))
     if name == "diagonal":  # read-only only in NumPy
         result.flags.writeable = True
     elif name == "count_nonzero":  # in NumPy it is a number
@@ -215,6 +240,11 @@ def call(function, *args, **options):
     return _on_device(result, (*args, *options.values()))
 
 
+# Functions that write to their first argument, and those that read none.
+_CHANGERS = (
+    "copyto fill fill_diagonal nan_to_num partition place put put_along_axis putmask sort".split()
+)
+_MAKERS = "empty_like full_like ones_like zeros_like".split()
 _VIEWS = "diagonal ravel reshape squeeze swapaxes transpose view".split()
 
 
@@ -253,6 +283,7 @@ def _in_place(name: str):
 
     def change(self, other):
         method(_on_host(self), _on_host(other))
+        _mark(self)
         return self
 
     change.__name__ = name
@@ -272,17 +303,25 @@ def _on_host(value):
     if isinstance(value, ndarray):
         if value.device.id != Device().id:
             raise ValueError(
-                "Array device must be same as the current device: "
-                f"array device = {value.device.id} while current = {Device().id}"
+                f"The device where the array resides ({value.device.id}) is different from the "
+                f"current device ({Device().id}). Peer access is unavailable between these devices."
             )
-        if value._shadow is not None:
-            value._shadow.mark(value._host)
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {np.ndarray}")
     if type(value) in (tuple, list):
         return type(value)([_on_host(v) for v in value])
     return {k: _on_host(v) for k, v in value.items()} if type(value) is dict else value
+
+
+def _mark(value) -> None:
+    """Note that the device arrays in `value` are written."""
+    if isinstance(value, ndarray):
+        if value._shadow is not None:
+            value._shadow.mark(value._host)
+    elif type(value) in (tuple, list, dict):
+        for part in value.values() if type(value) is dict else value:
+            _mark(part)
 
 
 def _index(index):
@@ -300,9 +339,9 @@ def _on_device(result, sources=()):
         made.device = Device()
         made.base = _owner(made._host, sources)
         made._shadow = None if made.base is None else made.base._shadow
-        made._taken = made.base is None
-        if made._taken:
-            made.device.memory.take(made._host.nbytes)
+        made._taken = False
+        if made.base is None:
+            made._take()
         return made
     if isinstance(result, (tuple, list)):
         parts = [_on_device(r, sources) for r in result]

@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 NATIVE = Path(__file__).parent / "native"
-RUNTIME = ("scheduler.cpp", "waiting.cpp", "memory.cpp", "races.cpp", "hooks.cpp")
+RUNTIME = ("scheduler.cpp", "waiting.cpp", "memory.cpp", "races.cpp", "hooks.cpp", "interrupt.cpp")
 COMMON = (
     "-std=c++20 -fPIC -fno-gnu-unique -fno-exceptions -fno-threadsafe-statics -ffp-contract=off "
     "-U_FORTIFY_SOURCE -w"

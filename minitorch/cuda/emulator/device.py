@@ -11,9 +11,12 @@ import functools
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 VARIABLE = "MINITORCH_CUDA"
+TOTAL = 1 << 34
+"""Bytes of memory of each device."""
 
 
 @functools.cache
@@ -31,12 +34,14 @@ def count() -> int:
     there, shown = int(number or 1), os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is None:
         return there
-    visible = 0
+    visible: list[int] = []
     for entry in shown.split(","):  # those up to the first that is not there, as the driver does
         if not entry.strip().isdigit() or int(entry) >= there:
             break
-        visible += 1
-    return visible
+        if int(entry) in visible:  # for the driver a list that names a GPU twice shows none
+            return 0
+        visible.append(int(entry))
+    return len(visible)
 
 
 class _Current(threading.local):
@@ -49,17 +54,26 @@ class _Current(threading.local):
 _current = _Current()
 
 
+class OutOfMemoryError(MemoryError):
+    """A device has less memory than was asked for. Stands for cupy.cuda.memory.OutOfMemoryError."""
+
+
 class Memory:
     """How many bytes of one device are in use. Stands for cupy.get_default_memory_pool()."""
 
     def __init__(self, device: int) -> None:
         self.used, self.device = 0, device
 
-    def take(self, nbytes: int) -> None:
+    def malloc(self, nbytes: int) -> None:
         size = -(-nbytes // 512) * 512  # CuPy's blocks
-        self.used += size
+        enough = self.used + size <= TOTAL
+        self.used += size * enough
         for hook in _hooks:
-            hook.malloc_postprocess(device_id=self.device, size=nbytes, mem_size=size)
+            hook.malloc_postprocess(
+                device_id=self.device, size=nbytes, mem_size=size, mem_ptr=int(enough)
+            )
+        if not enough:
+            raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
 
     def give(self, nbytes: int) -> None:
         size = -(-nbytes // 512) * 512
@@ -79,6 +93,23 @@ class Memory:
 
 _memories: dict[int, Memory] = {}
 _hooks: list[MemoryHook] = []
+
+
+def _from_the_current_device(nbytes: int) -> None:
+    Device().memory.malloc(nbytes)
+
+
+_allocator: list[Callable[[int], Any]] = [_from_the_current_device]
+
+
+def get_allocator() -> Callable[[int], Any]:
+    """What new arrays ask for memory. Stands for cupy.cuda.get_allocator."""
+    return _allocator[0]
+
+
+def set_allocator(allocator: Callable[[int], Any]) -> None:
+    """Let new arrays ask `allocator` for memory. Stands for cupy.cuda.set_allocator."""
+    _allocator[0] = allocator
 
 
 class MemoryHook:

@@ -14,6 +14,7 @@ import ctypes
 import functools
 import os
 import re
+import signal
 import subprocess
 import threading
 from typing import Any
@@ -88,6 +89,8 @@ class Launch(ctypes.Structure):
         ("arguments", ctypes.POINTER(ctypes.c_void_p)),
         ("buffers", ctypes.c_uint64),
         *((name, ctypes.POINTER(kind)) for name, kind in BUFFER.items()),
+        ("interruptible", ctypes.c_bool),
+        ("interrupted", ctypes.c_bool),
     ]
 
 
@@ -98,12 +101,15 @@ class RawKernel:
         self.module = code if isinstance(code, RawModule) else RawModule(code, options=options)
         self.name = name
         self.max_dynamic_shared_size_bytes = SHARED  # may be raised, to MOST_SHARED
+        self.watched = False  # has it run with checks? The tests see to it that every kernel has
 
     @functools.cached_property
     def parameters(self) -> list[str]:
         """Their types: "float32", "*int64" (a pointer), "const *float16"."""
         text = ctypes.create_string_buffer(4096)
-        self._function("signature")(text)
+        function = self._function("signature")
+        with _one_launch:  # or its accesses pass for those of the kernel that another thread runs
+            function(text)
         return text.value.decode().splitlines()
 
     @functools.cached_property
@@ -123,7 +129,7 @@ class RawKernel:
         return getattr(self.module.library(checked()), f"{kind}_{index}")
 
     def __call__(self, grid, block, args, *, shared_mem: int = 0, stream=None, **ignored) -> None:
-        grid, block = _triple(grid), _triple(block)
+        grid, block = _triple(grid, "grid"), _triple(block, "block")
         self._check_sizes(grid, block, shared_mem)
         values = self._values(args)
         if not checked():
@@ -146,6 +152,7 @@ class RawKernel:
                 f"{self.name}: the result depends on the order of threads: {difference}"
             )
         guarded.write_back()
+        self.watched = True
 
     def _run(self, grid, block, shared_mem, values, ranges=(), seed=0) -> str:
         """One run over these memory addresses and scalars. Returns what went wrong."""
@@ -160,9 +167,14 @@ class RawKernel:
             grid, block, shared_mem, MOST_SHARED if more else SHARED, seed,
             ctypes.cast(self._function("run"), ctypes.c_void_p), pointers, n,
             *[(kind * n)(*column) for kind, column in zip(BUFFER.values(), columns, strict=True)],
+            _raises_at_ctrl_c(),
         )  # fmt: skip
         with _one_launch:
-            return self.module.library(bool(seed)).emulator_launch(ctypes.byref(launch)).decode()
+            error = self.module.library(bool(seed)).emulator_launch(ctypes.byref(launch)).decode()
+        if launch.interrupted:
+            told = self._with_lines(error or "interrupted").replace(", ?,", ",")  # in no known line
+            raise KeyboardInterrupt(f"{self.name}: {told}")
+        return error
 
     def _check_sizes(self, grid, block, shared_mem) -> None:
         def refuse(what):
@@ -233,7 +245,7 @@ class RawKernel:
             if arg.nbytes != int(parameter[6:]):
                 refuse(f"{arg.dtype} of {arg.nbytes} bytes")
         elif arg.dtype.name != parameter:
-            refuse(f"a {arg.dtype.name}")
+            refuse(_a(arg.dtype.name))
         return arg.tobytes()
 
     def _declared(self, i: int) -> str:
@@ -253,19 +265,32 @@ class RawKernel:
                 return match[1]
             # Not the emulator's own headers, wherever they were when this was compiled.
             ours = f"/{NATIVE.parent.name}/{NATIVE.name}/"
-            frames = [f.split(" ")[0] for f in text.splitlines() if ours not in f]
+            frames = [f.split(" ")[0] for f in text.splitlines() if ours not in f and f[0] != "?"]
             return os.path.basename(frames[0]) if frames else "?"
 
         return re.sub("@(0x[0-9a-f]+)@", line, error)
 
 
+def _raises_at_ctrl_c() -> bool:
+    """Whether Ctrl-C means KeyboardInterrupt here. A handler of the program's own has to wait."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def _kind(arg) -> str:
     if isinstance(arg, np.ndarray):
         return "an array on the host"
-    return "an array" if isinstance(arg, ndarray) else f"a {type(arg).__name__}"
+    return "an array" if isinstance(arg, ndarray) else _a(type(arg).__name__)
 
 
-def _triple(size) -> tuple[int, int, int]:
-    size = (size,) if isinstance(size, int) else size
+def _a(name: str) -> str:
+    return f"an {name}" if name.startswith("int") else f"a {name}"
+
+
+def _triple(size, name: str) -> tuple[int, int, int]:
+    if not isinstance(size, tuple):
+        raise TypeError(
+            f"Argument {name!r} has incorrect type (expected tuple, got {type(size).__name__})"
+        )
     x, y, z = (*map(int, size), 1, 1)[:3]
     return x, y, z

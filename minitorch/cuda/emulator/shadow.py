@@ -4,8 +4,8 @@ A kernel that reads an element of `empty(n)` before anything has written it read
 that memory before: mostly zeros, so that tests pass, and one day something else. On a GPU
 compute-sanitizer's initcheck finds that; here an array made empty has a shadow, one bool for each
 byte, which the watched loads of a kernel look at and its stores set (native/memory.cpp).
-Invariant: a byte that was written is marked. Some are marked that were not: an array that one of
-NumPy's functions was given counts as written from then on, be it as input or output.
+Invariant: a byte that was written is marked. Some are marked that were not: what one of NumPy's
+functions is given counts as written if that may write to it, as to any but the first argument.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ many threads share the work. launch.py brings the two together. To learn CUDA fr
    16 bytes; special.cu is more of it
 2. pool.cu, im2col.cu: a thread owns its result and gathers what belongs there; atomic.cu: when
    several threads must add to one place, and index.cu: how not to
-3. softmax.cu, rows.cuh, common.cuh: a row for each team of threads, kept in their registers so that
-   it is read once; sums by shuffles within a warp and through shared memory within a block;
-   layer_norm.cu, by_channel.cuh; cross_entropy.cu, with an assertion on the GPU
+3. softmax.cu, softmax.cuh, rows.cuh, common.cuh: a row for each team of threads, kept in their
+   registers so that it is read once; sums by shuffles within a warp and through shared memory
+   within a block; layer_norm.cu, by_channel.cuh; cross_entropy.cu, with an assertion on the GPU
 4. channels.cu: sums along the other axis, where what is added lies apart in memory, by a tree
 5. scan.cu: running sums, where each result needs the one before
 6. matmul.cu: tiles in shared memory, so that a number that was read once serves many times

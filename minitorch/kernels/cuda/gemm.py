@@ -44,7 +44,7 @@ def handle(array) -> int:
 @functools.cache
 def library() -> Any:
     """cuBLAS, as ctypes sees it: the one that CuPy uses."""
-    from cuda import pathfinder  # type: ignore[import-not-found]  # comes with CuPy
+    from cuda import pathfinder  # it comes with CuPy
 
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
 

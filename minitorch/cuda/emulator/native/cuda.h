@@ -49,7 +49,7 @@ Votes sync_warp(unsigned mask, uint64_t value, int source, Site);       // a shu
 void order_warp(unsigned mask, Site);                                   // __syncwarp
 void fence();                                                           // __threadfence
 void touch_atomically(const void *address, size_t bytes, const void *code);
-bool may_print();
+int print(const char *format, ...);
 [[noreturn]] void fail_at(Site, const char *format, ...);
 
 // Shared memory. compiler.py adds these calls to the declarations of __shared__ variables.
@@ -69,7 +69,7 @@ UNWATCHED inline void share(const char *name, const T &variable) {
 #define gridDim (emulator::grid_size())
 constexpr int warpSize = 32;
 
-#define printf(...) (emulator::may_print() ? printf(__VA_ARGS__) : 0)
+#define printf emulator::print
 
 #undef assert
 #define assert(condition) \

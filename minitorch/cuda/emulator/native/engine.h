@@ -1,7 +1,9 @@
 // What the parts of the emulator know of each other: scheduler.cpp (who runs), waiting.cpp (who waits
-// for whom), memory.cpp (what may be touched), races.cpp (who touched it, and when).
+// for whom), memory.cpp (what may be touched), races.cpp (who touched it, and when), interrupt.cpp
+// (Ctrl-C).
 #pragma once
 #include <csetjmp>
+#include <csignal>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -93,6 +95,27 @@ std::string triple(uint3);
 uint3 index_of(unsigned thread);
 uint3 block_at(uint32_t epoch);
 
+// Whether the kernel's own code runs, which Ctrl-C leaves at once; and whether that has come.
+extern volatile sig_atomic_t in_kernel, interrupted;
+extern const void *last_service;  // where in the current thread's code; nullptr: since then it waited
+[[noreturn]] void leave();  // the kernel, to the scheduler
+inline void enter_kernel() {
+    in_kernel = true;
+    if (interrupted) leave();
+}
+// While there is one, the emulator does something for the kernel, which asked for it in this line.
+struct Service {
+    Service(const void *code) {
+        in_kernel = false;
+        last_service = code;
+    }
+    ~Service() { enter_kernel(); }
+};
+void begin_interruptible(bool wanted);
+bool end_interruptible();  // was it interrupted?
+void tell_of_interrupt();
+
+void set_error(const std::string &message, const Thread *);
 [[noreturn]] void fail(const std::string &message);  // ends the launch
 std::string where(Site);
 std::string where(const void *code);  // as @0x12ab@: Python looks up file and line
@@ -122,6 +145,8 @@ struct Launch {
     bool *writable;
     const char **name;
     bool **written;
+    bool interruptible;  // by Ctrl-C
+    bool interrupted;
 };
 void prepare_memory(const Launch &);
 }  // namespace emulator

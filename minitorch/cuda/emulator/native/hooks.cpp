@@ -44,20 +44,27 @@ void __tsan_write_range(void *p, size_t bytes) { touch(p, bytes, WRITE, CODE); }
 void __tsan_init() {}
 
 void __ubsan_handle_type_mismatch_v1(Fault *f, uintptr_t address) {
+    Service service(CODE);
     uintptr_t alignment = (uintptr_t)1 << f->log_alignment;
     fail("misaligned address: " + std::to_string(address % alignment) + " bytes past a multiple of " +
          std::to_string(alignment) + ", where there can be no " + f->type->name + at(f));
 }
 void __ubsan_handle_out_of_bounds(Fault *f, uintptr_t index) {
+    Service service(CODE);
     fail("index " + std::to_string((int64_t)index) + " is out of bounds for " + f->type->name + at(f));
 }
 void __ubsan_handle_shift_out_of_bounds(Fault *f, uintptr_t, uintptr_t bits) {
+    Service service(CODE);
     fail("shift by " + std::to_string((int64_t)bits) + " bits of " + f->type->name + at(f));
 }
-void __ubsan_handle_divrem_overflow(Fault *f) { fail("integer division by zero" + at(f)); }
+void __ubsan_handle_divrem_overflow(Fault *f) {
+    Service service(CODE);
+    fail("integer division by zero" + at(f));
+}
 
 #define OVERFLOWS(NAME, WORD)                                                       \
     void __ubsan_handle_##NAME##_overflow(Fault *f) {                               \
+        Service service(CODE);                                                      \
         fail(std::string("integer overflow in ") + WORD + " of " + f->type->name + at(f)); \
     }
 OVERFLOWS(add, "a sum")

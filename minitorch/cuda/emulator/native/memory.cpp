@@ -59,6 +59,7 @@ static void add_shared(const char *name, const char *low, size_t bytes, size_t e
 }
 
 void share(const char *name, const void *address, size_t bytes, size_t element) {
+    Service service(__builtin_return_address(0));
     size_t known = ranges.size();
     add_shared(name, (const char *)address, bytes, element);
     if (ranges.size() == known) return;
@@ -73,6 +74,7 @@ void share(const char *name, const void *address, size_t bytes, size_t element) 
 }
 
 void *dynamic_shared(const char *name, size_t element) {
+    Service service(__builtin_return_address(0));
     char *low = (char *)(((uintptr_t)dynamic.data() + 15) & ~(uintptr_t)15);
 #ifndef EMULATOR_UNWATCHED
     add_shared(name, low, dynamic_bytes, element);
@@ -143,6 +145,7 @@ void touch(const void *pointer, size_t bytes, Access kind, const void *code) {
     if (!current) return;
     auto address = (const char *)pointer;
     if ((size_t)(address - current->fiber->stack) < STACK) return;  // a local variable
+    Service service(code);
     settle_write();
     check_spinning(address, code);
     Range *r = find(address);
@@ -162,6 +165,7 @@ void touch(const void *pointer, size_t bytes, Access kind, const void *code) {
 }
 
 void touch_atomically(const void *address, size_t bytes, const void *code) {
+    Service service(code);
     if ((uintptr_t)address % bytes)
         fail("misaligned atomic operation: its address is no multiple of " + std::to_string(bytes) +
              ", " + where(code));

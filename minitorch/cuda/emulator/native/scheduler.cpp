@@ -9,6 +9,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdarg>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -33,7 +34,15 @@ dim3 block_size() { return threads_of_block; }
 uint3 block_index() { return block; }
 uint3 thread_index() { return current->index; }
 int lane() { return (int)current->lane; }
-bool may_print() { return launch->seed < 2; }  // of two runs of a launch the first
+int print(const char *format, ...) {
+    if (launch->seed > 1) return 0;  // of two runs of a launch the first one prints
+    Service service(__builtin_return_address(0));
+    va_list values;
+    va_start(values, format);
+    int count = vprintf(format, values);
+    va_end(values);
+    return count;
+}
 void fence() { current->fenced = true; }
 
 uint3 index_of(unsigned thread) {
@@ -101,7 +110,10 @@ static void fiber_main();
 // kernel without barriers runs as a plain loop, on one stack.
 static void fiber_main() {
     for (;;) {
+        last_service = nullptr;
+        enter_kernel();
         launch->kernel(launch->arguments);
+        in_kernel = false;
         settle();
         Fiber *self = current->fiber;
         current->state = DONE;
@@ -116,11 +128,14 @@ static void fiber_main() {
 }
 
 void wait(State state, Site site) {
+    in_kernel = false;
+    last_service = nullptr;
     settle();
     Thread &thread = *current;
     thread.state = state;
     thread.site = site;
     if (!_setjmp(thread.fiber->stopped)) run_next();
+    enter_kernel();
 }
 
 // ---- Launching ----------------------------------------------------------------------------------
@@ -140,6 +155,7 @@ static void run_warp(unsigned warp) {
         mix(lanes);
         turn = 0;
         if (!_setjmp(scheduler)) run_next();
+        if (interrupted && error.empty()) tell_of_interrupt();
         if (!error.empty()) return;
     } while (release_warp_operations(warp));
 }
@@ -152,6 +168,7 @@ static void run_block(uint3 index) {
     for (Thread &t : threads) {
         t.state = NEW;
         t.fenced = false;
+        t.site = {};
         std::fill(t.known, t.known + 32, 0);
     }
     do {
@@ -188,7 +205,8 @@ static void prepare(const Launch &l) {
 using namespace emulator;
 
 // Runs one launch. Returns what went wrong, or an empty text.
-extern "C" const char *emulator_launch(const Launch *l) {
+extern "C" const char *emulator_launch(Launch *l) {
+    begin_interruptible(l->interruptible);
     prepare(*l);
     prepare_memory(*l);
     size_t count = (size_t)blocks.x * blocks.y * blocks.z;
@@ -201,5 +219,6 @@ extern "C" const char *emulator_launch(const Launch *l) {
     }
     forget_memory();
     fflush(stdout);
+    l->interrupted = end_interruptible();
     return error.c_str();
 }

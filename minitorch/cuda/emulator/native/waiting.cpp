@@ -14,7 +14,7 @@ std::string triple(uint3 v) {
     return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
 }
 
-static void set_error(const std::string &message, const Thread *thread) {
+void set_error(const std::string &message, const Thread *thread) {
     error = message + ", block " + triple(block);
     if (thread) error += " thread " + triple(thread->index);
 }
@@ -22,10 +22,11 @@ static void set_error(const std::string &message, const Thread *thread) {
 void fail(const std::string &message) {
     set_error(message, current);
     current = nullptr;
-    _longjmp(scheduler, 1);
+    leave();
 }
 
 void fail_at(Site site, const char *format, ...) {
+    Service service(__builtin_return_address(0));
     char text[500];
     va_list values;
     va_start(values, format);
@@ -72,6 +73,7 @@ Votes sync_warp(unsigned mask, uint64_t value, int source, Site site) {
     current->source = source;
     wait_for_warp(mask, site);
     if (current->source < 0) {
+        Service service(nullptr);
         std::string why = "has returned";
         if (!(mask >> (source & 31) & 1u)) why = "is not in the mask " + hex(mask);
         else if (current->warp * 32 + source >= threads.size())
