@@ -108,7 +108,10 @@ def barrier(
     device_ids: Any = None,
     timeout: timedelta | None = None,
 ) -> Work | None:
-    """Return when every rank has called it. Mirrors `torch.distributed.barrier`."""
+    """Return when every rank has called it, and earlier asynchronous collectives are done.
+
+    Earlier ones of this rank in this group, that is. Mirrors `torch.distributed.barrier`.
+    """
     members = members_of(group, "barrier")
     if members is None:
         return None

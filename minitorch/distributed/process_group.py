@@ -10,6 +10,7 @@ PyTorch: torch/csrc/distributed/c10d/ProcessGroupGloo.cpp.
 import functools
 import hashlib
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -64,6 +65,24 @@ class ZmqWork(Work):
         return self._operation.source
 
 
+class BarrierWork(ZmqWork):
+    """A barrier, with the group's asynchronous collectives that were called before it.
+
+    It may be over before them: its messages are small, and no call waits for another's.
+    """
+
+    def __init__(self, operation: Operation, progress: Progress, earlier: list[Operation]) -> None:
+        super().__init__(operation, progress)
+        self._earlier = [ZmqWork(operation, progress) for operation in earlier]
+
+    def wait(self, timeout: timedelta | None = None) -> bool:
+        super().wait(timeout)
+        return all([work.wait(timeout) for work in self._earlier])
+
+    def is_completed(self) -> bool:
+        return super().is_completed() and all([work.is_completed() for work in self._earlier])
+
+
 class ZmqProcessGroup(ProcessGroup):
     """The collectives of `algorithms` over ZeroMQ.
 
@@ -77,6 +96,7 @@ class ZmqProcessGroup(ProcessGroup):
         self._number = number
         self._calls = itertools.count(1)
         self._destroyed = False
+        self._in_flight: weakref.WeakSet[Operation] = weakref.WeakSet()  # and some that are done
 
     @classmethod
     def connect(cls, store: Any, rank: int, size: int, timeout: float) -> "ZmqProcessGroup":
@@ -223,7 +243,9 @@ class ZmqProcessGroup(ProcessGroup):
         return self._launch("scatter", array, steps, async_op, stage, root=root)
 
     def barrier(self, async_op=False):
-        return self._launch("barrier", _NOTHING, algorithms.barrier, async_op)
+        earlier = [operation for operation in self._in_flight if not operation.done]
+        work = self._launch("barrier", _NOTHING, algorithms.barrier, async_op)
+        return BarrierWork(work._operation, self._progress, earlier)
 
     def send(self, array, destination, tag, async_op=False):
         stage = Stage()
@@ -259,7 +281,7 @@ class ZmqProcessGroup(ProcessGroup):
         splits: int = 0,
         detail: str = "",
         pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
-    ) -> Work:
+    ) -> ZmqWork:
         """Start a call. `pairs`: the arrays to and from each rank, where only pairs of ranks must
         agree on a size."""
         if self._destroyed:
@@ -295,6 +317,8 @@ class ZmqProcessGroup(ProcessGroup):
                 [call._replace(elements=block.size).pack() for block in blocks] for blocks in pairs
             )
         if async_op:
+            if operation.is_collective:
+                self._in_flight.add(operation)
             self._progress.start(operation)
         else:
             self._progress.run(operation)

@@ -266,6 +266,29 @@ def test_groups_in_several_threads():
     run_ranks(in_threads, 2)
 
 
+def barrier_after_asynchronous_calls(rank, world_size):
+    """Large sums take several rounds; the barrier, called last, one."""
+    import minitorch.distributed as dist
+    from minitorch.distributed.algorithms import use
+
+    use(all_reduce="halving_doubling")
+    for _ in range(20):
+        arrays = [np.full(200_000, rank + 1.0) for _ in range(4)]
+        for array in arrays:
+            dist.all_reduce(array, async_op=True)
+        dist.barrier()
+        assert [set(array[::1000].tolist()) for array in arrays] == [{3.0}] * 4
+        work = dist.all_reduce(arrays[0], async_op=True)
+        barrier = dist.barrier(async_op=True)
+        while not barrier.is_completed():
+            pass
+        assert work.is_completed()
+
+
+def test_a_barrier_ends_after_the_calls_before_it():
+    run_ranks(barrier_after_asynchronous_calls, 2)
+
+
 def again(rank, world_size, port):
     import minitorch.distributed as dist
 
